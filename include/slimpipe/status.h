@@ -28,7 +28,7 @@ enum sp_status {
 };
 
 #define SP_MUST_CHECK            __attribute__((warn_unused_result))
-#define SP_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define SP_PRINTF(string, first) __attribute__((format(printf, string, first)))
 
 struct sp_error {
     enum sp_status status;
