@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what is missing, builds slimpipe, then plans and simulates Llama 3.1 70B at a context of 512K tokens on 128 H100s.
+set -eu
+cd "$(dirname "$0")"
+
+./scripts/install-deps.sh run
+[ -f build/build.ninja ] || meson setup build >build.log 2>&1 || { cat build.log >&2; exit 1; }
+rm -f build.log
+ninja --quiet -C build cli/slimpipe
+export PATH="$PWD/build/cli:$PATH"
+mkdir -p out
+
+show() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+
+show slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 --seq-len 512K --batch-tokens 4M \
+    --tp 4 --cp 2 --pp 16 --vpp 5 --slices 32 --recompute selective --exchange pairwise -o out/plan.json
+show slimpipe simulate out/plan.json --svg out/timeline.svg --timeline out/timeline.json
+
+printf '\nThe plan:     out/plan.json\nThe picture:  out/timeline.svg\nThe timeline: out/timeline.json (open it at https://ui.perfetto.dev)\n'
