@@ -3,6 +3,7 @@
 # Installs what is missing, then checks everything, step by step; a failed step does not stop the next. The last line counts.
 set -u
 cd "$(dirname "$0")"
+exec 2>&1
 
 passed=0 failed=0 skipped=0
 
@@ -23,7 +24,8 @@ sources() { git ls-files -z --cached --others --exclude-standard -- "$@"; }
 check_format() {
     local tool
     tool=$(command -v clang-format-14 || command -v clang-format) || return
-    sources '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 -r "$tool" --dry-run --Werror
+    sources '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 -r "$tool" --dry-run --Werror ||
+        { echo "to mend: git ls-files '*.c' '*.h' '*.cu' '*.cuh' | xargs ${tool##*/} -i"; return 1; }
 }
 
 build() { # build FOLDER COMPILER [MESON OPTION...]
@@ -71,17 +73,6 @@ check_headers() { # each public header compiles alone, as strict C17
     return $status
 }
 
-check_symbols() { # the libraries export sp_ names only
-    local library names status=0
-    for library in build/*/libslimpipe-*.a; do
-        [ -f "$library" ] || continue
-        names=$(nm --extern-only --defined-only --format=posix "$library") || return 1
-        names=$(awk 'NF > 1 && $1 !~ /^sp_/ { print $1 }' <<<"$names")
-        [ -z "$names" ] || { printf '%s exports names without sp_:\n%s\n' "$library" "$names"; status=1; }
-    done
-    return $status
-}
-
 check_files() { # a licence line in each source file, and no big file
     local name status=0
     while IFS= read -r -d '' name; do
@@ -113,7 +104,7 @@ step 'files' check_files
 step 'folder arrows' scripts/check-arrows.py
 step 'headers alone' check_headers
 step 'gcc' build_and_test build gcc
-step 'exported symbols' check_symbols
+step 'symbols' scripts/check-arrows.py build
 step 'clang' build build-clang clang
 step 'sanitizers' sanitize
 step 'clean copy' check_copy

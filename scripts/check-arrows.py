@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks the arrows between the folders from the #include lines: check-arrows.py [ROOT].
+"""Checks the arrows between the folders: check-arrows.py [BUILD].
 
-A folder includes its own private headers, and the public headers of the folders it may use. A public header belongs to the folder that
-has its name or a source of the same name, or to the one that PUBLIC gives.
+From the #include lines: a folder includes its own private headers, and the public headers of the folders it may use. A public header
+belongs to the folder that has its name, or to the one that PUBLIC gives.
+
+With BUILD, a folder that meson built in, from the symbols of the libraries instead: each exports only sp_ names, and needs only names of
+its own and of the folders it may use.
 """
 import pathlib
 import re
+import subprocess
 import sys
 
 # Folder: the folders whose public headers it may include.
@@ -23,11 +27,18 @@ MAY_USE = {
 # These may include everything, private headers too.
 MAY_USE_ALL = ["tests", "bench", "examples", "fuzz"]
 
-# Public headers whose folder their name does not tell.
+# Public headers not named after their folder, which defines what they declare.
 PUBLIC = {
+    "arena.h": "plan",
+    "cluster.h": "cost",
+    "file.h": "plan",
+    "json.h": "plan",
+    "model.h": "cost",
+    "schedule.h": "planner",
     "status.h": "plan",
-    "error.h": "plan",
 }
+# Their structs are part of the plan document, so whoever sees a plan sees them; their functions stay with their folder.
+PLAN_DATA = ["cluster.h", "model.h"]
 
 # Foreign header: the folder that wraps it, and in how many files.
 FOREIGN = [
@@ -51,14 +62,9 @@ class Checker:
         self.wrappers = {}
 
     def owner(self, header):
-        """Returns the folder that a public header belongs to, None when that cannot be told."""
-        stem = pathlib.PurePath(header).stem
-        if header in PUBLIC:
-            return PUBLIC[header]
-        if stem in MAY_USE:
-            return stem
-        folders = {path.relative_to(self.root).parts[0] for folder in MAY_USE for path in (self.root / folder).rglob(stem + ".c")}
-        return folders.pop() if len(folders) == 1 else None
+        """Returns the folder that a public header belongs to, None when that is not known."""
+        stem = header.removesuffix(".h")
+        return stem if stem in MAY_USE else PUBLIC.get(header)
 
     def check_public(self, where, folder, header):
         owner = self.owner(header)
@@ -66,7 +72,7 @@ class Checker:
             self.faults.append(f"{where}: there is no include/slimpipe/{header}")
         elif owner is None:
             self.faults.append(f"{where}: slimpipe/{header} belongs to no folder; name it in PUBLIC of scripts/check-arrows.py")
-        elif owner != folder and owner not in MAY_USE[folder]:
+        elif owner != folder and owner not in MAY_USE[folder] and header not in PLAN_DATA:
             self.faults.append(f"{where}: {folder}/ may not use {owner}/ (slimpipe/{header})")
 
     def check_private(self, where, path, folder, name):
@@ -109,18 +115,50 @@ class Checker:
             elif quote == '"':
                 self.check_private(where, path, folder, name)
 
-    def run(self):
+    def check_sources(self):
         for folder in ["include", *MAY_USE, *MAY_USE_ALL]:
             for path in sorted((self.root / folder).rglob("*")):
                 if path.suffix in SOURCES:
                     self.check_file(path)
-        for pattern, place, limit in FOREIGN:
+        for pattern, _, limit in FOREIGN:
             files = sorted(self.wrappers.get(pattern, ()))
             if limit is not None and len(files) > limit:
                 self.faults.append(f"{pattern.pattern} is included by {len(files)} files, not {limit}: {', '.join(files)}")
-        print(*self.faults, sep="\n", end="\n" if self.faults else "")
-        return 1 if self.faults else 0
+
+    def check_symbols(self, build):
+        defined, needed = {}, {}
+        for folder in MAY_USE:
+            libraries = [str(path) for path in (build / folder).glob("libslimpipe-*.a")]
+            defined[folder] = symbols("--defined-only", libraries)
+            needed[folder] = {name for name in symbols("--undefined-only", libraries) if name.startswith("sp_")}
+            for name in sorted(defined[folder]):
+                if not name.startswith("sp_"):
+                    self.faults.append(f"{folder}/ exports {name}, which has no sp_ prefix")
+        for folder, may_use in MAY_USE.items():
+            reachable = set().union(*(defined[name] for name in [folder, *may_use]))
+            for name in sorted(needed[folder] - reachable):
+                homes = [other + "/" for other in MAY_USE if name in defined[other]]
+                self.faults.append(f"{folder}/ needs {name} of {' or '.join(homes) or 'no library'}")
+
+
+def symbols(which, libraries):
+    """Returns the names of the external symbols of these libraries."""
+    if not libraries:
+        return set()
+    lines = subprocess.run(["nm", "--extern-only", "--format=posix", which, *libraries], check=True, capture_output=True, text=True)
+    return {line.split()[0] for line in lines.stdout.splitlines() if len(line.split()) > 1}
+
+
+def main():
+    checker = Checker(pathlib.Path(__file__).resolve().parent.parent)
+    if len(sys.argv) > 1:
+        checker.check_symbols(pathlib.Path(sys.argv[1]))
+    else:
+        checker.check_sources()
+    for fault in checker.faults:
+        print(fault)
+    return 1 if checker.faults else 0
 
 
 if __name__ == "__main__":
-    sys.exit(Checker(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent.parent).resolve()).run())
+    sys.exit(main())

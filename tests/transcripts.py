@@ -5,7 +5,7 @@
 A transcript holds lines `$ command` (continued by lines `> more`, as a shell shows it), each followed by what the command prints on
 stdout and stderr together, then `[exit N]` when N is not zero. Text before the first command is a comment. The commands of one
 transcript run one after the other in one fresh directory, where `tests` and `presets` are links into the source tree. With UPDATE=1
-the files are rewritten with what the program prints now. Output is TAP.
+the files are rewritten with what the program prints now. Output is TAP, with the differences on stderr.
 """
 import difflib
 import os
@@ -69,11 +69,11 @@ def main():
             print(f"# rewrote {path.name}")
         elif actual != expected:
             failed += 1
-            for line in difflib.unified_diff(expected.splitlines(), actual.splitlines(), "expected", "actual", lineterm=""):
-                print("# " + line)
+            for line in difflib.unified_diff(expected.splitlines(), actual.splitlines(), f"{path.name}, expected", f"{path.name}, actual", lineterm=""):
+                print(line, file=sys.stderr)
             print(f"not ok {number} {path.stem}")
             continue
-        print(f"ok {number} {path.stem}", flush=True)
+        print(f"ok {number} {path.stem}")
     return 1 if failed else 0
 
 
