@@ -80,7 +80,7 @@ check_files() { # a licence line in each source file, and no big file
         [ "$(stat -c %s "$name")" -le 1048576 ] || { echo "$name is above 1 MiB"; status=1; }
         case $name in
         *.c | *.h | *.cu | *.cuh | *.py | *.sh | .ci/run | *meson.build | *meson_options.txt)
-            head -n 3 "$name" | grep -q 'SPDX-License-Identifier: Apache-2.0$' || { echo "$name has no SPDX line"; status=1; } ;;
+            head -n 3 "$name" | grep -q 'SPDX-License-Identifier: Apache-2.0\( \*/\)\?$' || { echo "$name has no SPDX line"; status=1; } ;;
         esac
     done < <(sources)
     return $status
