@@ -48,14 +48,14 @@ enum sp_instruction_kind {
 #define SP_WHOLE_PASS UINT16_MAX
 
 struct sp_instruction {
-    uint8_t kind;       /* enum sp_instruction_kind */
-    uint8_t stream;     /* enum sp_stream */
-    uint8_t same_node;  /* messages: inside a node (1) or over the network card (0) */
-    uint8_t wait_count; /* dependencies beyond the stream's own order, see wait_begin */
-    uint16_t device;    /* whose stream; a message's sender */
-    uint16_t peer;      /* a message's receiver; a guest's requester; else device */
-    uint16_t layer;     /* layer within the stage; SP_WHOLE_PASS */
-    uint16_t reserved;
+    uint8_t kind;      /* enum sp_instruction_kind */
+    uint8_t stream;    /* enum sp_stream */
+    uint8_t same_node; /* messages: inside a node (1) or over the network card (0) */
+    uint8_t reserved;
+    uint16_t device;     /* whose stream; a message's sender */
+    uint16_t peer;       /* a message's receiver; a guest's requester; else device */
+    uint16_t layer;      /* layer within the stage; SP_WHOLE_PASS */
+    uint16_t wait_count; /* dependencies beyond the stream's own order, see wait_begin */
     uint32_t pass;       /* in plan->order.passes: the pass it belongs to (a guest: the requester's) */
     uint32_t part;       /* in plan->exchange for guests and exchange messages; else SP_NO_INDEX */
     uint32_t memory;     /* index of its memory effect; 0: none */
