@@ -68,4 +68,15 @@ extern const struct sp_schedule *const sp_schedules[];
 /* NULL where there is none of the name. */
 const struct sp_schedule *sp_schedule_find(const char *name);
 
+/* The limits of a plan, the traits, and the schedule's own check: SP_INPUT with the rule that shape breaks.
+ */
+enum sp_status sp_schedule_check(const struct sp_schedule *schedule, const struct sp_shape *shape,
+                                 struct sp_error *error) SP_MUST_CHECK;
+/* Checks shape, then makes the order in the arena. */
+enum sp_status sp_schedule_order(const struct sp_schedule *schedule, const struct sp_shape *shape,
+                                 struct sp_arena *arena, struct sp_order *ret_order,
+                                 struct sp_error *error) SP_MUST_CHECK;
+/* First device of a stage, where schedule->device is NULL too. */
+uint32_t sp_schedule_device(const struct sp_schedule *schedule, const struct sp_shape *shape, uint32_t stage);
+
 #endif
