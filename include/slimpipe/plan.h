@@ -218,8 +218,8 @@ bool sp_pass_parse(const char **cursor, bool with_slice, struct sp_pass *ret_pas
 struct sp_pass_table;
 #define SP_NO_PASS UINT64_MAX
 
-/* In plan->arena; NULL when memory is short. */
-struct sp_pass_table *sp_pass_table_create(const struct sp_plan *plan);
+/* In arena, and gone with it; NULL when memory is short. */
+struct sp_pass_table *sp_pass_table_create(const struct sp_plan *plan, struct sp_arena *arena);
 /* Index in order.passes, or SP_NO_PASS. pass->joined is ignored. */
 uint64_t sp_pass_table_find(const struct sp_pass_table *table, enum sp_pass_kind kind, uint32_t stage,
                             uint32_t microbatch, uint32_t slice);
