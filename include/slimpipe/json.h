@@ -3,9 +3,10 @@
  * Strict JSON in, canonical JSON out.
  *
  * The reader accepts RFC 8259 and nothing else (cJSON alone is laxer): no duplicate keys, no leading zeros,
- * no raw control characters, valid UTF-8, one value, at most 64 levels. Keys are case-sensitive. Errors of
- * syntax and of meaning carry file, line, column and the JSON path. Getters check type and range and write
- * the message themselves.
+ * no raw control characters, valid UTF-8, one value, at most 64 levels; a string holds neither U+0000 nor
+ * half a surrogate pair, a number is at most 63 characters long. Keys are case-sensitive. Errors of syntax
+ * and of meaning carry file, line, column and the JSON path. Getters check type and range and write the
+ * message themselves.
  */
 #ifndef SLIMPIPE_JSON_H
 #define SLIMPIPE_JSON_H
@@ -35,6 +36,9 @@ const struct sp_json_value *sp_json_root(const struct sp_json *json);
  */
 enum sp_status sp_json_error(const struct sp_json *json, const struct sp_json_value *value,
                              struct sp_error *error, const char *format, ...) SP_PRINTF(4, 5);
+/* The same, with the place of byte `byte` of a string's text. */
+enum sp_status sp_json_error_at(const struct sp_json *json, const struct sp_json_value *value, size_t byte,
+                                struct sp_error *error, const char *format, ...) SP_PRINTF(5, 6);
 
 /* True for the JSON type asked. */
 bool sp_json_is_object(const struct sp_json_value *value);
@@ -98,8 +102,13 @@ struct sp_json_writer {
 
 void sp_json_writer_init(struct sp_json_writer *writer, FILE *stream);
 void sp_json_begin_object(struct sp_json_writer *writer, const char *key);
+/* An object on one line. */
+void sp_json_begin_line_object(struct sp_json_writer *writer, const char *key);
 void sp_json_end_object(struct sp_json_writer *writer);
-/* An array on one line (for numbers and short values) or with one element a line. */
+/*
+ * An array on one line (for numbers and short values) or with one element a line. What stands inside a
+ * container on one line is on that line too.
+ */
 void sp_json_begin_array(struct sp_json_writer *writer, const char *key, bool one_line);
 void sp_json_end_array(struct sp_json_writer *writer);
 void sp_json_put_whole(struct sp_json_writer *writer, const char *key, int64_t number);
