@@ -143,6 +143,14 @@ int64_t sp_parameters_vocabulary(const struct sp_plan *plan, uint32_t device);
 bool sp_parameters_on_device(const struct sp_stage *stage, uint32_t device);
 bool sp_vocabulary_is_spread(enum sp_vocabulary vocabulary);
 
+/* preset.c: the name that a file gives what is in it. */
+void sp_preset_name(const char *path, char name[64]);
+
+/* profile_read.c: SP_INPUT unless the document states this format, version 1. */
+struct sp_json;
+enum sp_status sp_format_check(const struct sp_json *json, const char *format,
+                               struct sp_error *error) SP_MUST_CHECK;
+
 /* degrees.c: SP_INPUT where the degrees do not divide the model. */
 enum sp_status sp_degrees_check(const struct sp_plan *plan, struct sp_error *error) SP_MUST_CHECK;
 
