@@ -5,7 +5,10 @@
 #include "schedules/schedules.h"
 
 const struct sp_schedule *const sp_schedules[] = {
-    &sp_schedule_slimpipe, &sp_schedule_1f1b, &sp_schedule_interleaved, &sp_schedule_gpipe, NULL,
+#define X(name) &sp_schedule_##name,
+    SP_SCHEDULE_LIST(X)
+#undef X
+        NULL,
 };
 
 const struct sp_schedule *sp_schedule_find(const char *name)
@@ -21,6 +24,13 @@ enum sp_status sp_schedule_check_any(const struct sp_shape *shape, struct sp_err
     (void)shape;
     (void)error;
     return SP_OK;
+}
+
+uint32_t sp_schedule_device_v(const struct sp_shape *shape, uint32_t stage)
+{
+    uint32_t p = shape->devices;
+
+    return stage / p % 2 ? p - 1 - stage % p : stage % p;
 }
 
 static enum sp_status check_count(const char *name, uint64_t count, uint64_t limit, struct sp_error *error)

@@ -35,6 +35,7 @@ enum sp_schedule_trait {
     SP_SCHEDULE_USES_COSTS = 1 << 5,  /* reads the times of the shape */
     SP_SCHEDULE_USES_MEMORY = 1 << 6, /* reads memory_units */
     SP_SCHEDULE_JOINS = 1 << 7,       /* overlapped pairs */
+    SP_SCHEDULE_OFFLOADS = 1 << 8,    /* O and L passes stand in the order */
 };
 
 /* Builds orders: passes appended per device. */
