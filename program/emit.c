@@ -38,24 +38,12 @@ static struct sp_instruction compute(const struct lowering *l, enum sp_instructi
                                    .part = SP_NO_INDEX};
 }
 
-/* A backward whose recompute is a pass of its own is shorter by it. */
-static int64_t pass_duration(const struct lowering *l, uint64_t index)
-{
-    struct sp_pass pass = l->plan->order.passes[index];
-    int64_t duration = sp_cost_pass_ns(l->cost, &pass);
-    if (l->recomputed_before && l->recomputed_before[index]) {
-        pass.kind = SP_PASS_R;
-        duration -= sp_cost_pass_ns(l->cost, &pass);
-    }
-    return duration > 0 ? duration : 0;
-}
-
 static void emit_whole(struct lowering *l, uint64_t index, uint32_t device)
 {
     struct effect_draft draft = {.count = {0}};
     struct sp_instruction instruction = compute(l, SP_INSTRUCTION_PASS, index, device);
     draft_pass(l, index, &draft);
-    instruction.duration_ns = pass_duration(l, index);
+    instruction.duration_ns = sp_cost_pass_ns(l->cost, &l->plan->order.passes[index]);
     instruction.memory = lowering_effect(l, &draft);
     l->first[index] = l->last[index] = lowering_emit(l, &instruction);
 }

@@ -41,7 +41,10 @@ enum sp_status sp_cost_create(const struct sp_plan *plan, struct sp_cost **ret_c
                               struct sp_error *error) SP_MUST_CHECK;
 void sp_cost_destroy(struct sp_cost *cost);
 
-/* Duration of a whole pass on its device when nothing of it is exchanged; 0 for O and L. */
+/*
+ * Duration of a whole pass on its device when nothing of it is exchanged; 0 for O and L. A backward includes
+ * its unit's recompute, unless the order has an R for that unit.
+ */
 int64_t sp_cost_pass_ns(const struct sp_cost *cost, const struct sp_pass *pass);
 /* Two passes run overlapped as one. */
 int64_t sp_cost_joined_ns(const struct sp_cost *cost, const struct sp_pass *first,
@@ -94,8 +97,9 @@ uint32_t sp_cost_host_port(const struct sp_cost *cost, uint32_t device);
 struct sp_unit_bytes {
     int64_t activations; /* saved by F for the backward, K and V excluded unless offloaded; whole unit */
     int64_t offloaded;   /* of these, what goes to host memory */
-    int64_t weight_held; /* of these, what W still needs after I; gradients saved for W included */
-    int64_t kv;          /* the slice's keys and values, all layers of the stage */
+    int64_t
+        weight_held; /* what stays from I until W, gradients saved for W included; can be above activations */
+    int64_t kv;      /* the slice's keys and values, all layers of the stage */
     int64_t kv_gradient; /* their gradient, in the plan's form */
     int64_t recompute;   /* buffer while a backward runs */
     int64_t hop;         /* a received or sent message's buffer */

@@ -120,7 +120,7 @@ struct sp_workload {
  */
 struct sp_pass_costs {
     const int64_t *forward_ns, *input_ns, *weight_ns; /* F, I, W; B = I + W */
-    const int64_t *recompute_ns;                      /* R, or added to B and I under full recompute */
+    const int64_t *recompute_ns;                      /* R, or added to B and I where the stage recomputes */
     const int64_t *overlap_ns; /* one F joined with one B (or I), by the F's stage; NULL: their sum */
     int64_t output_forward_ns, output_backward_ns; /* S and T of one slice on one device */
     int64_t message_ns;                            /* a hop between devices */
