@@ -52,8 +52,8 @@ struct unit_costs {
     struct sp_pass_costs costs;
 };
 
-static inline const struct sp_pass_costs *unit_costs_init(struct unit_costs *u, int64_t forward, int64_t input,
-                                                          int64_t weight, int64_t message)
+static inline const struct sp_pass_costs *unit_costs_init(struct unit_costs *u, int64_t forward,
+                                                          int64_t input, int64_t weight, int64_t message)
 {
     *u = (struct unit_costs){.forward = forward, .input = input, .weight = weight};
     u->costs = (struct sp_pass_costs){.forward_ns = &u->forward,
@@ -64,7 +64,8 @@ static inline const struct sp_pass_costs *unit_costs_init(struct unit_costs *u, 
     return &u->costs;
 }
 
-/* The next row of a CSV file, comments skipped, cut at commas into at most `limit` fields; count, 0 at the end. */
+/* The next row of a CSV file, comments skipped, cut at commas into at most `limit` fields; count, 0 at the
+ * end. */
 static inline int read_csv_row(FILE *file, char *line, size_t size, char **fields, int limit)
 {
     do {

@@ -1,14 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The SlimPipe authors' own planner rows, reproduced by the ledger of the simulated plan: every column that the
- * formulas of the artifact give, within 1 % or 0.02 GiB, on the first rank, where they state it.
+ * The SlimPipe authors' own planner rows, reproduced by the ledger of the simulated plan: every column that
+ * the formulas of the artifact give, within 1 % or 0.02 GiB, on the first rank, where they state it.
  */
 #include <math.h>
 
 #include "support.h"
 
-enum { GPUS, SEQ, MODEL, BATCH, B, T, C, P, E, D, N, V, LAYERS, RECOMPUTE, PEAK, PARAMS, OPTIMIZER, ACTIVATIONS,
-       LOGITS, BUFFER, KV_CACHE, KV_GRADIENT, BUBBLE, COLUMNS };
+enum {
+    GPUS,
+    SEQ,
+    MODEL,
+    BATCH,
+    B,
+    T,
+    C,
+    P,
+    E,
+    D,
+    N,
+    V,
+    LAYERS,
+    RECOMPUTE,
+    PEAK,
+    PARAMS,
+    OPTIMIZER,
+    ACTIVATIONS,
+    LOGITS,
+    BUFFER,
+    KV_CACHE,
+    KV_GRADIENT,
+    BUBBLE,
+    COLUMNS
+};
 
 static double gib(int64_t bytes)
 {
@@ -18,7 +42,8 @@ static double gib(int64_t bytes)
 static void expect_near(const char *row, const char *column, double ours, double theirs)
 {
     double allowed = fmax(0.02, 0.01 * theirs);
-    cr_expect_float_eq(ours, theirs, allowed, "%s %s: %.3f GiB, the authors have %.2f", row, column, ours, theirs);
+    cr_expect_float_eq(ours, theirs, allowed, "%s %s: %.3f GiB, the authors have %.2f", row, column, ours,
+                       theirs);
 }
 
 static int64_t sequence_tokens(const char *text)
@@ -81,7 +106,8 @@ static void check_row(char **f)
     struct simulated s = simulate_request(&request, SP_SIM_LINKS);
     const int64_t *peak = s.metrics.devices[0].memory.peak_by_category;
     bool slim = request.slices > 1, older = strchr(f[SEQ], 'k') != NULL;
-    double tokens = (double)request.sequence_tokens / (double)(request.parallel.tensor * request.parallel.context);
+    double tokens =
+        (double)request.sequence_tokens / (double)(request.parallel.tensor * request.parallel.context);
 
     /* The older tables keep the whole embedding on every stage, and 2h in the full-recompute buffer. */
     double embedding = (double)(model.vocab * model.hidden) / (double)request.parallel.tensor;
@@ -106,7 +132,8 @@ static void check_row(char **f)
                     atof(f[ACTIVATIONS]));
     }
     expect_near(row, "logits", gib(peak[SP_MEMORY_LOGITS]), atof(f[LOGITS]));
-    expect_near(row, "recompute buffer", gib(peak[SP_MEMORY_RECOMPUTE] + (int64_t)extra_buffer), atof(f[BUFFER]));
+    expect_near(row, "recompute buffer", gib(peak[SP_MEMORY_RECOMPUTE] + (int64_t)extra_buffer),
+                atof(f[BUFFER]));
     expect_near(row, "KV gradient", gib(peak[SP_MEMORY_KV_GRADIENT]), atof(f[KV_GRADIENT]));
     drop_simulated(&s);
 }

@@ -23,17 +23,19 @@ static int64_t at_most(int64_t a, int64_t b)
 
 /*
  * SlimPipe with equal costs: bubble (p−1)/(nvm+p−1) and min(nv+2(p−1−r), nvm) units in flight on rank r; the
- * authors' schedule re-evaluated in arXiv 2504.14519's artifact. m ≥ 2 where the window is not clipped to GPipe.
+ * authors' schedule re-evaluated in arXiv 2504.14519's artifact. m ≥ 2 where the window is not clipped to
+ * GPipe.
  */
 Test(targets, slimpipe_uniform)
 {
-    static const uint32_t shapes[][4] = { /* p v m n */
-        {2, 1, 2, 2},  {2, 1, 4, 3},   {2, 2, 3, 5},  {2, 5, 4, 8},   {3, 1, 2, 3},   {3, 2, 4, 7},
-        {3, 3, 2, 8},  {4, 1, 2, 4},   {4, 1, 4, 4},  {4, 1, 4, 8},   {4, 2, 4, 4},   {4, 1, 2, 12},
-        {4, 1, 2, 6},  {4, 2, 3, 10},  {4, 3, 2, 5},  {4, 10, 4, 16}, {5, 1, 3, 5},   {5, 2, 4, 12},
-        {5, 4, 2, 15}, {6, 1, 2, 6},   {6, 2, 5, 9},  {6, 3, 3, 18},  {7, 1, 4, 7},   {7, 2, 2, 11},
-        {7, 5, 3, 21}, {8, 1, 4, 16},  {8, 5, 2, 8},  {8, 5, 4, 8},   {8, 5, 2, 16},  {8, 5, 4, 16},
-        {8, 2, 3, 12}, {8, 3, 2, 10},  {9, 2, 3, 15}, {10, 1, 4, 20}, {12, 2, 3, 14}, {12, 4, 2, 24},
+    static const uint32_t shapes[][4] = {
+        /* p v m n */
+        {2, 1, 2, 2},   {2, 1, 4, 3},   {2, 2, 3, 5},   {2, 5, 4, 8},   {3, 1, 2, 3},   {3, 2, 4, 7},
+        {3, 3, 2, 8},   {4, 1, 2, 4},   {4, 1, 4, 4},   {4, 1, 4, 8},   {4, 2, 4, 4},   {4, 1, 2, 12},
+        {4, 1, 2, 6},   {4, 2, 3, 10},  {4, 3, 2, 5},   {4, 10, 4, 16}, {5, 1, 3, 5},   {5, 2, 4, 12},
+        {5, 4, 2, 15},  {6, 1, 2, 6},   {6, 2, 5, 9},   {6, 3, 3, 18},  {7, 1, 4, 7},   {7, 2, 2, 11},
+        {7, 5, 3, 21},  {8, 1, 4, 16},  {8, 5, 2, 8},   {8, 5, 4, 8},   {8, 5, 2, 16},  {8, 5, 4, 16},
+        {8, 2, 3, 12},  {8, 3, 2, 10},  {9, 2, 3, 15},  {10, 1, 4, 20}, {12, 2, 3, 14}, {12, 4, 2, 24},
         {16, 1, 2, 16}, {16, 5, 8, 32}, {16, 2, 3, 20}, {24, 2, 2, 30}, {32, 1, 2, 32}, {32, 3, 2, 40},
         {32, 3, 4, 64}, {32, 2, 2, 36},
     };
@@ -41,15 +43,17 @@ Test(targets, slimpipe_uniform)
     const struct sp_pass_costs *costs = unit_costs_init(&unit, 1000, 1000, 1000, 0);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         int64_t p = shapes[i][0], v = shapes[i][1], m = shapes[i][2], n = shapes[i][3];
-        struct sp_request request = unit_request("slimpipe", shapes[i][0], shapes[i][1], shapes[i][2],
-                                                 shapes[i][3], costs);
+        struct sp_request request =
+            unit_request("slimpipe", shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], costs);
         struct simulated s = simulate_request(&request, SP_SIM_LINKS);
         double expected = (double)(p - 1) / (double)(n * v * m + p - 1);
-        cr_expect_float_eq(s.metrics.bubble_mean_idle, expected, 1e-9, "p%d v%d m%d n%d: %.12f, expected %.12f",
-                           (int)p, (int)v, (int)m, (int)n, s.metrics.bubble_mean_idle, expected);
+        cr_expect_float_eq(s.metrics.bubble_mean_idle, expected, 1e-9,
+                           "p%d v%d m%d n%d: %.12f, expected %.12f", (int)p, (int)v, (int)m, (int)n,
+                           s.metrics.bubble_mean_idle, expected);
         for (int64_t r = 0; r < p; r++)
-            cr_expect_eq(s.metrics.devices[r].memory.peak_in_flight, at_most(n * v + 2 * (p - 1 - r), n * v * m),
-                         "p%d v%d m%d n%d rank %d holds %d", (int)p, (int)v, (int)m, (int)n, (int)r,
+            cr_expect_eq(s.metrics.devices[r].memory.peak_in_flight,
+                         at_most(n * v + 2 * (p - 1 - r), n * v * m), "p%d v%d m%d n%d rank %d holds %d",
+                         (int)p, (int)v, (int)m, (int)n, (int)r,
                          (int)s.metrics.devices[r].memory.peak_in_flight);
         cr_expect_leq(s.metrics.bound_ns, s.metrics.makespan_ns);
         drop_simulated(&s);
@@ -94,8 +98,8 @@ Test(targets, primus_1f1b_and_interleaved)
         double plain, interleaved; /* T in units of 1000 */
         double plain_memory, interleaved_memory;
     } rows[] = {
-        {4, 8, 33, 28.5, 4, 5.5},      {4, 16, 57, 52.5, 4, 5.5},       {6, 24, 87, 79.5, 6, 8.5},
-        {8, 16, 69, 58.5, 8, 11.5},    {8, 32, 117, 106.5, 8, 11.5},    {12, 48, 177, 160.5, 12, 17.5},
+        {4, 8, 33, 28.5, 4, 5.5},       {4, 16, 57, 52.5, 4, 5.5},    {6, 24, 87, 79.5, 6, 8.5},
+        {8, 16, 69, 58.5, 8, 11.5},     {8, 32, 117, 106.5, 8, 11.5}, {12, 48, 177, 160.5, 12, 17.5},
         {16, 64, 237, 214.5, 16, 23.5},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -111,8 +115,8 @@ Test(targets, primus_1f1b_and_interleaved)
         }
         drop_simulated(&s);
 
-        request = unit_request("interleaved", rows[i].p, 2, rows[i].m, 1,
-                               unit_costs_init(&unit, 500, 500, 500, 0));
+        request =
+            unit_request("interleaved", rows[i].p, 2, rows[i].m, 1, unit_costs_init(&unit, 500, 500, 500, 0));
         s = simulate_request(&request, SP_SIM_PLAIN);
         cr_expect_eq(s.metrics.makespan_ns, (int64_t)(rows[i].interleaved * 1000));
         for (uint32_t r = 0; r < rows[i].p; r++) {
@@ -124,7 +128,8 @@ Test(targets, primus_1f1b_and_interleaved)
     }
 }
 
-/* Zero Bubble Table 5, 1F1B column, from the profiled times of its Table 9 (arXiv 2401.10241). Longest span. */
+/* Zero Bubble Table 5, 1F1B column, from the profiled times of its Table 9 (arXiv 2401.10241). Longest span.
+ */
 Test(targets, zero_bubble_table5_1f1b)
 {
     static const struct {
@@ -132,21 +137,22 @@ Test(targets, zero_bubble_table5_1f1b)
         int64_t f, b, w, comm; /* µs */
         double bubble;
     } rows[] = {
-        {8, 24, 18522, 18086, 9337, 601, .2431},    {8, 32, 18513, 18086, 9331, 626, .1985},
-        {8, 64, 18546, 18097, 9321, 762, .1240},    {8, 24, 29718, 29444, 19927, 527, .2347},
-        {8, 32, 29802, 29428, 19530, 577, .1898},   {8, 64, 29935, 29621, 19388, 535, .1091},
-        {16, 48, 11347, 11248, 8132, 377, .2552},   {16, 64, 11307, 11254, 8101, 379, .2082},
-        {16, 128, 11325, 11308, 8109, 378, .1251},  {32, 96, 10419, 10207, 7715, 408, .2646},
-        {32, 128, 10408, 10204, 7703, 408, .2168},  {32, 256, 10402, 10248, 7698, 460, .1352},
+        {8, 24, 18522, 18086, 9337, 601, .2431},   {8, 32, 18513, 18086, 9331, 626, .1985},
+        {8, 64, 18546, 18097, 9321, 762, .1240},   {8, 24, 29718, 29444, 19927, 527, .2347},
+        {8, 32, 29802, 29428, 19530, 577, .1898},  {8, 64, 29935, 29621, 19388, 535, .1091},
+        {16, 48, 11347, 11248, 8132, 377, .2552},  {16, 64, 11307, 11254, 8101, 379, .2082},
+        {16, 128, 11325, 11308, 8109, 378, .1251}, {32, 96, 10419, 10207, 7715, 408, .2646},
+        {32, 128, 10408, 10204, 7703, 408, .2168}, {32, 256, 10402, 10248, 7698, 460, .1352},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct unit_costs unit;
-        struct sp_request request = unit_request(
-            "1f1b", rows[i].p, 1, rows[i].m, 1,
-            unit_costs_init(&unit, 1000 * rows[i].f, 1000 * rows[i].b, 1000 * rows[i].w, 1000 * rows[i].comm));
+        struct sp_request request = unit_request("1f1b", rows[i].p, 1, rows[i].m, 1,
+                                                 unit_costs_init(&unit, 1000 * rows[i].f, 1000 * rows[i].b,
+                                                                 1000 * rows[i].w, 1000 * rows[i].comm));
         struct simulated s = simulate_request(&request, SP_SIM_PLAIN);
-        cr_expect_float_eq(s.metrics.bubble_longest_span, rows[i].bubble, 5.1e-5, "row %d: %.5f, expected %.4f",
-                           (int)i, s.metrics.bubble_longest_span, rows[i].bubble);
+        cr_expect_float_eq(s.metrics.bubble_longest_span, rows[i].bubble, 5.1e-5,
+                           "row %d: %.5f, expected %.4f", (int)i, s.metrics.bubble_longest_span,
+                           rows[i].bubble);
         drop_simulated(&s);
     }
 }
@@ -159,8 +165,8 @@ static void parse_times(const char *text, int64_t *times, int count)
 
 /*
  * Measured stage times of 1F1B on 8 A100 (sail-sg/VocabularyParallelism, artifact/exp_one_host.csv): the
- * simulated iteration is within 1.0 % of the measured one on average. A hop is its bytes (bf16 hidden states of
- * one sequence) over the A100's NVLink.
+ * simulated iteration is within 1.0 % of the measured one on average. A hop is its bytes (bf16 hidden states
+ * of one sequence) over the A100's NVLink.
  */
 Test(targets, measured_stage_times)
 {

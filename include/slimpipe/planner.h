@@ -35,6 +35,9 @@ struct sp_request {
     const char *exchange;         /* "none" */
     int64_t memory_cap_bytes;     /* 0: none is checked */
     const uint32_t *stage_layers; /* layers of each stage; NULL: as equal as can be */
+    /* Per stage, in place of recompute and offload_permille; NULL: these for all. */
+    const enum sp_recompute *stage_recompute;
+    const uint32_t *stage_offload;
 };
 
 /* Makes and checks the plan; memory caps are left to the caller (sp_program_check_memory). */
