@@ -222,6 +222,9 @@ static enum sp_status fill_program(struct lowering *l, struct sp_program *progra
     enum sp_status status = lower(l, program, error);
     program->latency_ns[0] = l->latency_ns[0];
     program->latency_ns[1] = l->latency_ns[1];
+    program->model_flops = sp_cost_model_flops(l->cost);
+    program->peak_flops = sp_cost_peak_flops(l->cost);
+    program->tokens = sp_cost_tokens(l->cost);
     if (status == SP_OK && !keep_effects(l, program))
         status = sp_error_set(error, SP_MEMORY, "out of memory while lowering the memory effects");
     return status;

@@ -99,6 +99,10 @@ struct sp_program {
 
     int64_t latency_ns[2];     /* of messages, by same_node */
     const uint32_t *host_port; /* per device; devices with the same port share a host link */
+
+    /* Of one iteration on all GPUs, for MFU and throughput; 0 with explicit costs. */
+    double model_flops, peak_flops; /* what the model needs; and the peak FLOP/s */
+    int64_t tokens;
 };
 
 /* Lowers a valid plan. The program borrows the plan. */
