@@ -32,6 +32,7 @@ PUBLIC = {
     "arena.h": "plan",
     "cluster.h": "cost",
     "file.h": "plan",
+    "format.h": "timeline",
     "json.h": "plan",
     "model.h": "cost",
     "schedule.h": "planner",
