@@ -47,18 +47,70 @@ enum sp_status sp_metrics_init(struct sp_metrics *metrics, const struct sp_timel
                                int64_t bound_ns, struct sp_error *error) SP_MUST_CHECK;
 void sp_metrics_finish(struct sp_metrics *metrics);
 
-/* Outputs. Errors of the stream are found by who closes it. */
+/*
+ * Outputs. They need no memory of their own; errors of the stream are found by who closes it.
+ */
 struct sp_json_writer;
 /* The machine-readable summary with exactly the keys of the design, as members of the open object. */
 void sp_metrics_write_json(const struct sp_metrics *metrics, struct sp_json_writer *writer);
-/* The table for people, at most `columns` wide. */
+/*
+ * The table for people: totals, then a line per device, at most `columns` wide (45 are needed). From 24
+ * devices on neighbours share a line.
+ */
 void sp_metrics_write_table(const struct sp_metrics *metrics, FILE *stream, int columns);
-/* One row per device, time from left to right, `columns` wide; colour: ANSI colours. */
-void sp_timeline_write_text(const struct sp_timeline *timeline, FILE *stream, int columns, int colour);
-/* Trace Event Format for Perfetto: devices as tracks, messages as flows, memory as counters. */
+
+/* Plain is ASCII letters; Unicode needs a UTF-8 terminal, colour one with 256 ANSI colours. */
+enum sp_text_style { SP_TEXT_PLAIN = 0, SP_TEXT_COLOUR = 1 << 0, SP_TEXT_UNICODE = 1 << 1 };
+/*
+ * One row per device, time from left to right, with axis and legend, at most `columns` wide (20 are needed);
+ * style: bits of enum sp_text_style. Above 64 devices neighbours share a row.
+ */
+void sp_timeline_write_text(const struct sp_timeline *timeline, FILE *stream, int columns, unsigned style);
+/*
+ * Trace Event Format for Perfetto and chrome://tracing: a track per device, messages and copies on tracks of
+ * their own and as flows from pass to pass, device memory by category as counters.
+ */
 void sp_timeline_write_trace(const struct sp_timeline *timeline, FILE *stream);
-/* A picture: the devices' rows, legend, bubble and peak memory per device; title may be NULL. */
+/*
+ * A picture, under 1.5 MB whatever the plan: the devices' rows, legend, idle share and peak memory per
+ * device, and memory over time where it is highest. title may be NULL: the schedule's name.
+ */
 void sp_timeline_write_svg(const struct sp_timeline *timeline, const struct sp_metrics *metrics,
                            const char *title, FILE *stream);
+
+/*
+ * Predicted against measured: two timelines of one program, instruction by instruction.
+ */
+struct sp_comparison_row {
+    int64_t count;                     /* instructions */
+    int64_t predicted_ns, measured_ns; /* sums of their durations */
+    int64_t absolute_ns;               /* sum of |measured − predicted| */
+};
+enum { SP_COMPARISON_WORST = 8 };
+struct sp_comparison {
+    const struct sp_timeline *predicted, *measured; /* borrowed */
+    int64_t predicted_makespan_ns, measured_makespan_ns;
+    /* By kind of instruction and of its pass; those without a pass (STEP) are at SP_PASS_KINDS. */
+    struct sp_comparison_row rows[SP_INSTRUCTION_KINDS][SP_PASS_KINDS + 1];
+    /* Instructions with the largest |measured − predicted|, largest first; ties: lower number first. */
+    int worst_count;
+    uint32_t worst[SP_COMPARISON_WORST];
+};
+
+/* Both of the same program. */
+void sp_comparison_make(const struct sp_timeline *predicted, const struct sp_timeline *measured,
+                        struct sp_comparison *ret_comparison);
+/* Relative error of a row's mean duration: measured / predicted − 1; NaN where nothing was predicted. */
+double sp_comparison_error(const struct sp_comparison_row *row);
+void sp_comparison_write_table(const struct sp_comparison *comparison, FILE *stream, int columns);
+/*
+ * Members of the open object: `makespan` {`predicted_ns`, `measured_ns`, `error`}, `kinds` (array of {`kind`,
+ * `pass`, `count`, `predicted_mean_ns`, `measured_mean_ns`, `error`, `absolute_error`}) and `worst` (array of
+ * {`instruction`, `device`, `predicted_ns`, `measured_ns`}).
+ */
+void sp_comparison_write_json(const struct sp_comparison *comparison, struct sp_json_writer *writer);
+/* Predicted above measured on one time axis. */
+void sp_comparison_write_svg(const struct sp_comparison *comparison, const struct sp_metrics *predicted,
+                             const struct sp_metrics *measured, const char *title, FILE *stream);
 
 #endif
