@@ -2,10 +2,10 @@
 /*
  * Bytes of a unit and of what stays. Per token and layer, two bytes an element, h hidden, a query width,
  * g key or value width, f MLP width (times the experts a token visits):
- *   saved, no recompute   8h + 4a + 4g + 6f   norm and product inputs, query, key, value, output, MLP
- *   saved, selective      4h + 4a + 4g
- *   saved, full           2h
- * as in the SlimPipe authors' planner, where a = h. The 4g are the KV cache.
+ *   no recompute   8h + 4a + 6f   norm and product inputs, query, attention output, MLP
+ *   selective      4h + 4a
+ *   full           2h
+ * and 4g of key and value, as in the SlimPipe authors' planner, where a = h.
  */
 #include "internal.h"
 
@@ -39,19 +39,19 @@ static int64_t whole_bytes(const struct widths *width)
     return 8 * width->hidden + 4 * width->query + 4 * width->kv + 6 * width->ffn;
 }
 
-/* Saved for the backward, key and value included. Where no weight is trained, product inputs are not needed.
- */
+/* Saved for the backward besides key and value. Where no weight is trained, no product's input is. */
 static int64_t saved_bytes(const struct widths *width, enum sp_recompute recompute, enum sp_train train)
 {
     if (train == SP_TRAIN_NONE)
-        return 4 * width->kv;
+        return 0;
     switch (recompute) {
     case SP_RECOMPUTE_FULL:
-        return 2 * width->hidden + 4 * width->kv;
+        return 2 * width->hidden;
     case SP_RECOMPUTE_SELECTIVE:
-        return 4 * width->hidden + 4 * width->query + 4 * width->kv;
+        return 4 * width->hidden + 4 * width->query;
     default:
-        return whole_bytes(width) - (train == SP_TRAIN_INPUT ? 4 * width->hidden + 2 * width->ffn : 0);
+        return whole_bytes(width) - 4 * width->kv -
+               (train == SP_TRAIN_INPUT ? 4 * width->hidden + 2 * width->ffn : 0);
     }
 }
 
@@ -78,15 +78,21 @@ static int64_t logit_bytes(const struct sp_plan *plan, int64_t tokens)
     return sp_divide_up(4 * plan->model.vocab * rows, ranks);
 }
 
-/* Offloaded units keep their key and value on the device besides what went to the host. */
-static void saved_unit(const struct widths *width, const struct stage_class *class, int64_t tokens,
-                       int64_t ranks, struct sp_unit_bytes *unit)
+/*
+ * Later slices read the key and value, so they stay on the device, even where the rest is offloaded (then the
+ * authors' share counts them once more) or recomputed. One slice alone recomputes them with the rest.
+ */
+static void saved_unit(const struct sp_plan *plan, const struct widths *width,
+                       const struct stage_class *class, int64_t tokens, struct sp_unit_bytes *unit)
 {
+    int64_t ranks = plan->parallel.tensor * plan->parallel.context;
+    int64_t kv = class->recompute == SP_RECOMPUTE_FULL && plan->slice_count == 1 ? 0 : 4 * width->kv;
     int64_t saved = saved_bytes(width, class->recompute, class->train);
-    int64_t kept = class->offload_permille > 0 ? saved : saved - 4 * width->kv;
-    unit->activations = sp_divide_up(kept * tokens, ranks);
+    if (class->offload_permille > 0 && class->recompute != SP_RECOMPUTE_FULL)
+        saved += kv;
+    unit->activations = sp_divide_up(saved * tokens, ranks);
     unit->offloaded = unit->activations * class->offload_permille / 1000;
-    unit->kv = sp_divide_up(4 * width->kv * tokens, ranks);
+    unit->kv = sp_divide_up(kv * tokens, ranks);
 }
 
 /* Matrix inputs, and the gradients of matrix outputs, that W multiplies: as much as a whole layer's forward.
@@ -104,7 +110,7 @@ static void modelled_unit(const struct sp_plan *plan, const struct stage_class *
     int64_t tokens = slice_tokens * plan->workload.microbatch_sequences;
     int64_t layer_tokens = tokens * class->layers;
     *unit = (struct sp_unit_bytes){0};
-    saved_unit(&width, class, layer_tokens, ranks, unit);
+    saved_unit(plan, &width, class, layer_tokens, unit);
     unit->weight_held = sp_divide_up(weight_held_bytes(&width, class) * layer_tokens, ranks);
     if (plan->slice_count > 1 && class->train != SP_TRAIN_NONE)
         unit->kv_gradient = sp_divide_up(

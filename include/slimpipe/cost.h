@@ -97,9 +97,8 @@ uint32_t sp_cost_host_port(const struct sp_cost *cost, uint32_t device);
 struct sp_unit_bytes {
     int64_t activations; /* saved by F for the backward, K and V excluded unless offloaded; whole unit */
     int64_t offloaded;   /* of these, what goes to host memory */
-    int64_t
-        weight_held; /* what stays from I until W, gradients saved for W included; can be above activations */
-    int64_t kv;      /* the slice's keys and values, all layers of the stage */
+    int64_t weight_held; /* stays from I until W, gradients saved for W included; may exceed activations */
+    int64_t kv;          /* the slice's keys and values, all layers of the stage */
     int64_t kv_gradient; /* their gradient, in the plan's form */
     int64_t recompute;   /* buffer while a backward runs */
     int64_t hop;         /* a received or sent message's buffer */
