@@ -264,6 +264,7 @@ static bool scan_container(struct json_scan *scan, char close)
             return expected(scan, frame->is_array ? "`,` or `]`" : "`,` or `}`");
         scan->at++;
         frame->index++;
+        frame->key_begin = frame->key_end = 0; /* the next key is not known yet */
     }
     scan->at++;
     scan->depth--;

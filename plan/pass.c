@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdint.h>
 
-#include "slimpipe/plan.h"
+#include "tokens.h"
 
 static const char letters[] = {
 #define X(name, letter, text) letter,
@@ -11,9 +11,9 @@ static const char letters[] = {
 #undef X
 };
 
-static char *put_number(char *at, uint32_t number)
+char *sp_number_text(char *at, uint64_t number)
 {
-    char digits[10];
+    char digits[20];
     int count = 0;
     do {
         digits[count++] = (char)('0' + number % 10);
@@ -28,31 +28,31 @@ char *sp_pass_text(const struct sp_pass *pass, uint32_t slice_count, char *text,
 {
     assert(size >= 32 && pass->kind < SP_PASS_KINDS);
     (void)size;
-    char *at = put_number(text, pass->stage);
+    char *at = sp_number_text(text, pass->stage);
     *at++ = letters[pass->kind];
-    at = put_number(at, pass->microbatch);
+    at = sp_number_text(at, pass->microbatch);
     if (slice_count > 1) {
         *at++ = '.';
-        at = put_number(at, pass->slice);
+        at = sp_number_text(at, pass->slice);
     }
     *at = 0;
     return text;
 }
 
-/* A number without needless zeros, at most `most`. */
-static bool take_number(const char **cursor, uint32_t most, uint32_t *ret_number)
+bool sp_number_parse(const char **cursor, uint64_t most, uint64_t *ret_number)
 {
     const char *at = *cursor;
     if (*at < '0' || *at > '9' || (at[0] == '0' && at[1] >= '0' && at[1] <= '9'))
         return false;
     uint64_t number = 0;
     for (; *at >= '0' && *at <= '9'; at++) {
-        number = number * 10 + (uint64_t)(*at - '0');
-        if (number > most)
+        uint64_t digit = (uint64_t)(*at - '0');
+        if (number > (most - digit) / 10 || digit > most)
             return false;
+        number = number * 10 + digit;
     }
     *cursor = at;
-    *ret_number = (uint32_t)number;
+    *ret_number = number;
     return true;
 }
 
@@ -71,18 +71,19 @@ static bool take_kind(const char **cursor, uint8_t *ret_kind)
 bool sp_pass_parse(const char **cursor, bool with_slice, struct sp_pass *ret_pass)
 {
     const char *at = *cursor;
-    uint32_t stage, slice = 0;
+    uint64_t stage, microbatch, slice = 0;
     struct sp_pass pass = {0};
-    if (!take_number(&at, SP_MAX_STAGES - 1, &stage) || !take_kind(&at, &pass.kind) ||
-        !take_number(&at, SP_MAX_MICROBATCHES - 1, &pass.microbatch))
+    if (!sp_number_parse(&at, SP_MAX_STAGES - 1, &stage) || !take_kind(&at, &pass.kind) ||
+        !sp_number_parse(&at, SP_MAX_MICROBATCHES - 1, &microbatch))
         return false;
     if (with_slice) {
-        if (*at++ != '.' || !take_number(&at, SP_MAX_SLICES - 1, &slice))
+        if (*at++ != '.' || !sp_number_parse(&at, SP_MAX_SLICES - 1, &slice))
             return false;
     } else if (*at == '.') {
         return false;
     }
     pass.stage = (uint16_t)stage;
+    pass.microbatch = (uint32_t)microbatch;
     pass.slice = (uint16_t)slice;
     *cursor = at;
     *ret_pass = pass;

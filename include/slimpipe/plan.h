@@ -140,7 +140,12 @@ struct sp_order {
 /*
  * One part of the exchange: the attention of `pass` over its past tokens [token_begin, token_end) is computed
  * by another device, at `anchor`, a pass of that device: during it (layer by layer, beside its own
- * attention), or, where the device is idle, before or after it. pass is an F, B or I; anchor any kind.
+ * attention), or, where the device is idle, before or after it. pass is an F, B or I, and so is an anchor of
+ * a part computed during it; one before or after may also be a W or R. Neither is joined.
+ *
+ * Passes bound by `during` run side by side, layer by layer: none ends before all have begun, so no two of
+ * them are on one device. Parts before (or after) one pass are computed one after the other in their order
+ * here, each from the start to the end of the pass that it helps.
  */
 enum sp_anchor { SP_ANCHOR_DURING, SP_ANCHOR_BEFORE, SP_ANCHOR_AFTER };
 
@@ -198,8 +203,8 @@ enum sp_status sp_plan_write(const struct sp_plan *plan, const char *path,
  * All checks of the door on a plan built in memory: limits, every pass present exactly once and on a device
  * that holds its stage, per device the order that dependencies on the same stage demand, no cycle
  * (SP_INFEASIBLE; the message is the chain of passes), exchange parts inside the past, not overlapping,
- * helpers not depending on what they help. Fills the derived fields. Memory caps are not checked here
- * (program.h).
+ * helpers not depending on what they help. Fills the derived fields and sorts the parts. Memory caps are not
+ * checked here (program.h).
  */
 enum sp_status sp_plan_check(struct sp_plan *plan, struct sp_error *error) SP_MUST_CHECK;
 
