@@ -4,7 +4,7 @@
  *
  * Sequence parallelism goes with tensor parallelism: norms and residuals work on 1/t of the tokens, and the
  * hidden states are gathered before the products and reduce-scattered after them. Context parallelism moves
- * queries and outputs, keys and values stay.
+ * queries and outputs where there are slices; keys and values stay.
  */
 #include "internal.h"
 
@@ -56,20 +56,29 @@ static double tensor_exposed(const struct shape *shape)
                                  ELEMENT_BYTES * shape->hidden * shape->rows);
 }
 
-/* Gathering or reduce-scattering query-wide tensors among the context ranks. */
-static double context_exposed(const struct shape *shape, double tensors)
+static double context_collective(const struct shape *shape, double token_bytes)
 {
     const struct sp_plan *plan = shape->plan;
     const struct sp_parallel *parallel = &plan->parallel;
     const struct sp_link *link = sp_network_link(&plan->cluster, parallel->tensor * parallel->context);
     return exposed_share(plan->profile.context_overlap_permille) *
-           sp_network_collective(link, &plan->profile, parallel->context,
-                                 tensors * ELEMENT_BYTES * shape->query * shape->gather);
+           sp_network_collective(link, &plan->profile, parallel->context, token_bytes * shape->gather);
+}
+
+/*
+ * Gathering or reduce-scattering among the context ranks: forward the query and the output, backward the
+ * query, output, its gradient and the query's. One slice has no past to leave where it is: the keys and
+ * values move instead, and their gradients, which are as many tensors and narrower.
+ */
+static double context_exposed(const struct shape *shape, int tensors)
+{
+    double width = shape->plan->slice_count > 1 ? shape->query : shape->kv;
+    return tensors * context_collective(shape, ELEMENT_BYTES * width);
 }
 
 static double context_lse_exposed(const struct shape *shape)
 {
-    return context_exposed(shape, 4 * shape->heads / (ELEMENT_BYTES * shape->query));
+    return shape->plan->slice_count > 1 ? context_collective(shape, 4 * shape->heads) : 0;
 }
 
 /* One all-to-all of the tokens routed to experts. */
