@@ -33,6 +33,7 @@ PUBLIC = {
     "cluster.h": "cost",
     "file.h": "plan",
     "format.h": "timeline",
+    "interchange.h": "plan",
     "json.h": "plan",
     "model.h": "cost",
     "schedule.h": "planner",

@@ -130,6 +130,15 @@ struct sp_pass_costs {
         weight_held_bytes; /* part of activation_bytes that stays from I until W; the rest goes at I's end */
 };
 
+/*
+ * A copy in the arena with stage_count entries in each array. cost_stages, the entries that the arrays of
+ * costs have, is 1 (the same for all stages) or stage_count; else SP_INPUT. Negative costs are SP_INPUT too.
+ */
+enum sp_status sp_pass_costs_spread(const struct sp_pass_costs *costs, uint32_t cost_stages,
+                                    uint32_t stage_count, struct sp_arena *arena,
+                                    const struct sp_pass_costs **ret_costs,
+                                    struct sp_error *error) SP_MUST_CHECK;
+
 /* Passes of all devices in execution order: device d runs passes[begin[d]] … passes[begin[d + 1] - 1]. */
 struct sp_order {
     uint32_t device_count;
