@@ -35,6 +35,7 @@ struct sp_request {
     const char *exchange;         /* "none" */
     int64_t memory_cap_bytes;     /* 0: none is checked */
     const uint32_t *stage_layers; /* layers of each stage; NULL: as equal as can be */
+    uint32_t stage_layer_count;   /* its entries; 0: trusted to be p·v */
     /* Per stage, in place of recompute and offload_permille; NULL: these for all. */
     const enum sp_recompute *stage_recompute;
     const uint32_t *stage_offload;
@@ -57,7 +58,8 @@ const struct sp_exchange_policy *sp_exchange_policy_find(const char *name);
 
 /*
  * Places S and T passes of a vocabulary policy in an order that has none: each device's S goes after its last
- * pass that starts before the hidden states arrive, its T likewise; found by simulating the order.
+ * pass that starts before the hidden states arrive; its T where its gradient is back just before the last
+ * stage's backward. Found by simulating the order; never makes a cycle.
  */
 enum sp_status sp_vocabulary_place(struct sp_plan *plan, struct sp_error *error) SP_MUST_CHECK;
 

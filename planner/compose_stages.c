@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "compose.h"
+
+static enum sp_status out_of_memory(const struct composing *composing)
+{
+    return sp_error_set(composing->error, SP_MEMORY, "no memory for the plan");
+}
+
+static enum sp_status copy_layers(struct composing *composing, struct sp_stage *stages, uint32_t count)
+{
+    const struct sp_request *request = composing->request;
+    uint64_t sum = 0;
+
+    if (request->stage_layer_count && request->stage_layer_count != count)
+        return COMPOSE_FAIL(composing, "stage-layers: %u stages; expected pp x vpp = %u x %u",
+                            request->stage_layer_count, composing->shape.devices, composing->shape.chunks);
+    for (uint32_t s = 0; s < count; s++) {
+        stages[s].layer_count = request->stage_layers[s];
+        sum += stages[s].layer_count;
+    }
+    if (request->model && sum != (uint64_t)request->model->layers)
+        return COMPOSE_FAIL(composing, "stage-layers: their sum is %llu; expected the %lld layers of %s",
+                            (unsigned long long)sum, (long long)request->model->layers, request->model->name);
+    return SP_OK;
+}
+
+/*
+ * Position i of `count` places, the middle ones first: what is left over goes away from the ends, where the
+ * embedding and the output layer are.
+ */
+static uint32_t middle_out(uint32_t i, uint32_t count)
+{
+    uint32_t middle = (count - 1) / 2;
+
+    return i % 2 ? middle + (i + 1) / 2 : middle - i / 2;
+}
+
+/* Rows of p stages, one per device, get a layer more as a whole; the last such row only in its middle. */
+static void spread_layers(const struct composing *composing, struct sp_stage *stages, uint32_t count)
+{
+    uint32_t layers = (uint32_t)composing->request->model->layers;
+    uint32_t devices = composing->shape.devices, rows = count / devices;
+    uint32_t more = layers % count;
+
+    for (uint32_t s = 0; s < count; s++)
+        stages[s].layer_count = layers / count;
+    for (uint32_t r = 0; r < rows && more; r++) {
+        struct sp_stage *row = stages + (size_t)middle_out(r, rows) * devices;
+        for (uint32_t i = 0; i < devices && more; i++, more--)
+            row[middle_out(i, devices)].layer_count++;
+    }
+}
+
+static enum sp_status fill_layers(struct composing *composing, struct sp_stage *stages, uint32_t count)
+{
+    const struct sp_model *model = composing->request->model;
+    enum sp_status status = SP_OK;
+
+    if (composing->request->stage_layers)
+        status = copy_layers(composing, stages, count);
+    else if (model && count > (uint64_t)model->layers)
+        return COMPOSE_FAIL(composing, "pp x vpp = %u x %u stages: expected at most the %lld layers of %s",
+                            composing->shape.devices, composing->shape.chunks, (long long)model->layers,
+                            model->name);
+    else if (model)
+        spread_layers(composing, stages, count);
+    for (uint32_t s = 1; s < count; s++)
+        stages[s].layer_begin = stages[s - 1].layer_begin + stages[s - 1].layer_count;
+    return status;
+}
+
+static enum sp_status place_stage(const struct composing *composing, struct sp_stage *stage, uint32_t number)
+{
+    const struct sp_schedule *schedule = composing->schedule;
+    uint32_t *twin;
+
+    stage->device = sp_schedule_device(schedule, &composing->shape, number);
+    stage->recompute = composing->request->recompute;
+    stage->offload_permille = composing->request->offload_permille;
+    stage->train = schedule->traits & SP_SCHEDULE_FORWARD_ONLY ? SP_TRAIN_NONE : SP_TRAIN_FULL;
+    if (!schedule->twin)
+        return SP_OK;
+    if (!(twin = sp_arena_alloc(composing->plan->arena, 1, sizeof(*twin))))
+        return out_of_memory(composing);
+    *twin = schedule->twin(&composing->shape, number);
+    stage->replicas = twin;
+    stage->replica_count = 1;
+    return SP_OK;
+}
+
+enum sp_status sp_compose_stages(struct composing *composing)
+{
+    struct sp_plan *plan = composing->plan;
+    uint32_t count = composing->shape.devices * composing->shape.chunks; /* the shape is checked */
+    enum sp_status status = SP_OK;
+
+    if (!(plan->stages = sp_arena_alloc(plan->arena, count, sizeof(*plan->stages))))
+        return out_of_memory(composing);
+    plan->stage_count = count;
+    for (uint32_t s = 0; s < count && !status; s++)
+        status = place_stage(composing, &plan->stages[s], s);
+    if (!status)
+        status = fill_layers(composing, plan->stages, count);
+    return status;
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the output layer's passes go in an order that has none. The order is simulated; every pass then has a
+ * key, its start and its number in the program's topological order, and keys grow along every dependency. S
+ * and T get keys between those of the unit's last F and of its B, and go where their keys put them. So F, S,
+ * T, B of a unit follow each other in one common order of everything, and no placement can deadlock.
+ *
+ * Within these limits S stands where the hidden states arrive, T where its gradient is back just in time.
+ * Both then fall at the same place of every device's rhythm, and no device waits for another one's share.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "slimpipe/cost.h"
+#include "slimpipe/planner.h"
+#include "slimpipe/program.h"
+#include "slimpipe/sim.h"
+#include "slimpipe/timeline.h"
+
+struct key {
+    int64_t time;
+    uint32_t number;
+    int8_t side; /* before (−) or after (+) what has the same time and number */
+};
+
+struct event {
+    struct key key;
+    struct sp_pass pass;
+};
+
+struct placing {
+    struct sp_plan *plan;
+    const struct sp_cost *cost;
+    const struct sp_pass_table *table;
+    struct key *keys;     /* of each pass of the order */
+    int64_t *ends;        /* when each pass ends */
+    struct event *events; /* of the device at hand: up to two per unit of a stage */
+};
+
+static int compare_keys(const struct key *a, const struct key *b)
+{
+    if (a->time != b->time)
+        return a->time < b->time ? -1 : 1;
+    if (a->number != b->number)
+        return a->number < b->number ? -1 : 1;
+    return a->side - b->side;
+}
+
+static int compare_events(const void *a, const void *b)
+{
+    const struct event *first = a, *second = b;
+    int order = compare_keys(&first->key, &second->key);
+
+    return order ? order : first->pass.kind - second->pass.kind; /* S before T */
+}
+
+static enum sp_status out_of_memory(struct sp_error *error)
+{
+    return sp_error_set(error, SP_MEMORY, "no memory to place the output layer");
+}
+
+/* --- Keys --------------------------------------------------------------------------------------------- */
+
+/* Mean time of a kind of pass over the slices of a stage. */
+static int64_t mean_ns(const struct sp_cost *cost, const struct sp_plan *plan, enum sp_pass_kind kind,
+                       uint32_t stage)
+{
+    int64_t sum = 0;
+
+    for (uint32_t s = 0; s < plan->slice_count; s++)
+        sum += sp_cost_pass_ns(
+            cost, &(struct sp_pass){.stage = (uint16_t)stage, .slice = (uint16_t)s, .kind = (uint8_t)kind});
+    return sum / plan->slice_count;
+}
+
+/* Costs under which all slices take the same time, as they will with their attention exchanged. */
+static const struct sp_pass_costs *balanced_costs(const struct sp_plan *plan, const struct sp_cost *cost,
+                                                  struct sp_arena *arena)
+{
+    struct sp_pass_costs *costs = sp_arena_alloc(arena, 1, sizeof(*costs));
+    int64_t *times = sp_arena_alloc(arena, 3 * (size_t)plan->stage_count, sizeof(*times));
+    static const enum sp_pass_kind kinds[] = {SP_PASS_F, SP_PASS_I, SP_PASS_W};
+    struct sp_transfer hop = sp_cost_transfer(cost, 0, plan->order.device_count > 1 ? 1 : 0,
+                                              sp_cost_hop_bytes(cost, plan->slice_count / 2));
+
+    if (!costs || !times)
+        return NULL;
+    for (int k = 0; k < 3; k++)
+        for (uint32_t stage = 0; stage < plan->stage_count; stage++)
+            times[(size_t)k * plan->stage_count + stage] = mean_ns(cost, plan, kinds[k], stage);
+    *costs = (struct sp_pass_costs){.forward_ns = times,
+                                    .input_ns = times + plan->stage_count,
+                                    .weight_ns = times + 2 * (size_t)plan->stage_count,
+                                    .message_ns = hop.latency_ns + hop.busy_ns};
+    return costs;
+}
+
+static void set_keys(struct placing *placing, const struct sp_program *program,
+                     const struct sp_timeline *timeline)
+{
+    const struct sp_order *order = &placing->plan->order;
+    uint64_t count = order->begin[order->device_count];
+
+    for (uint64_t i = 0; i < count; i++)
+        placing->keys[i].time = -1;
+    for (uint32_t i = 0; i < program->instruction_count; i++) {
+        const struct sp_instruction *instruction = &program->instructions[i];
+        uint32_t passes = instruction->kind == SP_INSTRUCTION_PASS     ? 1
+                          : instruction->kind == SP_INSTRUCTION_JOINED ? 2
+                                                                       : 0;
+        for (uint32_t k = 0; k < passes; k++) {
+            placing->keys[instruction->pass + k] = (struct key){timeline->start_ns[i], i, 0};
+            placing->ends[instruction->pass + k] = timeline->end_ns[i];
+        }
+    }
+    /* Copies take no compute time: they stay behind the pass before them. */
+    for (uint32_t d = 0; d < order->device_count; d++)
+        for (uint64_t i = order->begin[d]; i < order->begin[d + 1]; i++)
+            if (placing->keys[i].time < 0)
+                placing->keys[i] = i > order->begin[d] ? placing->keys[i - 1] : (struct key){0, 0, 0};
+}
+
+static enum sp_status simulate(struct placing *placing, const struct sp_plan *plan, struct sp_error *error)
+{
+    struct sp_program *program = NULL;
+    struct sp_timeline timeline = {0};
+    enum sp_status status;
+
+    if ((status = sp_program_create(plan, &program, error)) ||
+        (status = sp_timeline_init(&timeline, program, "predicted", error)) ||
+        (status = sp_sim_run(program, SP_SIM_PLAIN, &timeline, error)))
+        goto out;
+    set_keys(placing, program, &timeline);
+out:
+    sp_timeline_finish(&timeline);
+    sp_program_destroy(program);
+    return status;
+}
+
+/* With an exchange the times are those of balanced slices: the exchange is filled in later. */
+static enum sp_status find_keys(struct placing *placing, struct sp_arena *arena, struct sp_error *error)
+{
+    struct sp_plan copy = *placing->plan;
+
+    copy.exchange_count = 0;
+    if (strcmp(copy.exchange_policy, "none") != 0) {
+        if (!(copy.costs = balanced_costs(placing->plan, placing->cost, arena)))
+            return out_of_memory(error);
+        copy.has_model = false;
+    }
+    return simulate(placing, &copy, error);
+}
+
+/* --- Events ------------------------------------------------------------------------------------------- */
+
+static int64_t output_ns(const struct placing *placing, uint32_t from, uint32_t to, uint32_t slice)
+{
+    struct sp_transfer transfer =
+        sp_cost_transfer(placing->cost, from, to, sp_cost_output_bytes(placing->cost, slice));
+
+    return transfer.latency_ns + transfer.busy_ns;
+}
+
+static struct key later(struct key a, struct key b)
+{
+    return compare_keys(&a, &b) < 0 ? b : a;
+}
+
+static struct key earlier(struct key a, struct key b)
+{
+    return compare_keys(&a, &b) < 0 ? a : b;
+}
+
+static struct key beside(struct key key, int side)
+{
+    key.side = (int8_t)side;
+    return key;
+}
+
+/* Just before the device's last pass that starts at `time` or earlier; before everything where none does. */
+static struct key before_pass_at(const struct placing *placing, uint32_t device, int64_t time)
+{
+    const struct sp_order *order = &placing->plan->order;
+    uint64_t low = order->begin[device], high = order->begin[device + 1];
+
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (placing->keys[middle].time <= time)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == order->begin[device] ? (struct key){-1, 0, 0} : beside(placing->keys[low - 1], -1);
+}
+
+static uint32_t device_of(const struct sp_plan *plan, const struct sp_stage *stage, uint64_t index)
+{
+    const uint64_t *begin = plan->order.begin;
+
+    for (uint32_t i = 0; i < stage->replica_count; i++)
+        if (begin[stage->replicas[i]] <= index && index < begin[stage->replicas[i] + 1])
+            return stage->replicas[i];
+    return stage->device;
+}
+
+static uint32_t last_stage(const struct sp_plan *plan, uint32_t microbatch)
+{
+    return plan->path_begin ? plan->path_stages[plan->path_begin[microbatch + 1] - 1] : plan->stage_count - 1;
+}
+
+/* S and T of one unit on one device; how many there are. */
+static size_t make_events(const struct placing *placing, uint32_t device, uint32_t microbatch, uint32_t slice,
+                          struct event *events)
+{
+    const struct sp_plan *plan = placing->plan;
+    uint32_t stage = last_stage(plan, microbatch);
+    uint64_t forward = sp_pass_table_find(placing->table, SP_PASS_F, stage, microbatch, slice);
+    uint64_t backward = sp_pass_table_find_backward(placing->table, stage, microbatch, slice);
+    uint32_t hub = device_of(plan, &plan->stages[stage], forward);
+    struct key after_forward = beside(placing->keys[forward], 1);
+    struct key before_backward, arrival, back;
+
+    events[0].pass = events[1].pass = (struct sp_pass){
+        .stage = (uint16_t)stage, .microbatch = microbatch, .slice = (uint16_t)slice, .kind = SP_PASS_S};
+    events[1].pass.kind = SP_PASS_T;
+    arrival = (struct key){placing->ends[forward] + output_ns(placing, hub, device, slice),
+                           after_forward.number, 1};
+    events[0].key = device == hub ? after_forward : arrival;
+    if (backward == SP_NO_PASS)
+        return 1;
+    before_backward = beside(placing->keys[backward], -1);
+    events[0].key = earlier(events[0].key, before_backward);
+    back = before_pass_at(placing, device, before_backward.time - output_ns(placing, device, hub, slice));
+    events[1].key = device == hub ? before_backward : earlier(later(back, events[0].key), before_backward);
+    return 2;
+}
+
+static size_t collect_events(struct placing *placing, uint32_t device)
+{
+    const struct sp_plan *plan = placing->plan;
+    size_t count = 0;
+
+    for (uint32_t m = 0; m < plan->workload.microbatches; m++)
+        for (uint32_t s = 0; s < plan->slice_count; s++)
+            count += make_events(placing, device, m, s, placing->events + count);
+    qsort(placing->events, count, sizeof(*placing->events), compare_events);
+    return count;
+}
+
+/* --- The new order ------------------------------------------------------------------------------------ */
+
+/* Appends the device's passes and events in the order of their keys; returns the new end. */
+static uint64_t merge_device(struct placing *placing, uint32_t device, struct sp_pass *passes, uint64_t end)
+{
+    const struct sp_order *order = &placing->plan->order;
+    size_t count = collect_events(placing, device), next = 0;
+
+    for (uint64_t i = order->begin[device]; i < order->begin[device + 1]; i++) {
+        bool joined_before = i > order->begin[device] && order->passes[i - 1].joined;
+        while (!joined_before && next < count &&
+               compare_keys(&placing->events[next].key, &placing->keys[i]) < 0)
+            passes[end++] = placing->events[next++].pass;
+        passes[end++] = order->passes[i];
+    }
+    while (next < count)
+        passes[end++] = placing->events[next++].pass;
+    return end;
+}
+
+static enum sp_status merge(struct placing *placing, struct sp_error *error)
+{
+    struct sp_plan *plan = placing->plan;
+    uint32_t devices = plan->order.device_count;
+    uint64_t units = (uint64_t)plan->workload.microbatches * plan->slice_count;
+    uint64_t most = plan->order.begin[devices] + 2 * units * devices;
+    struct sp_pass *passes;
+    uint64_t *begin;
+
+    if (most > SP_MAX_PASSES)
+        return sp_error_set(error, SP_INPUT, "%llu passes with the output layer's: expected at most %d",
+                            (unsigned long long)most, SP_MAX_PASSES);
+    passes = sp_arena_alloc(plan->arena, most, sizeof(*passes));
+    begin = sp_arena_alloc(plan->arena, devices + 1, sizeof(*begin));
+    if (!passes || !begin)
+        return out_of_memory(error);
+    for (uint32_t d = 0; d < devices; d++)
+        begin[d + 1] = merge_device(placing, d, passes, begin[d]);
+    plan->order.begin = begin;
+    plan->order.passes = passes;
+    return SP_OK;
+}
+
+enum sp_status sp_vocabulary_place(struct sp_plan *plan, struct sp_error *error)
+{
+    struct sp_arena *arena = sp_arena_create();
+    struct sp_cost *cost = NULL;
+    uint64_t count = plan->order.begin[plan->order.device_count];
+    uint64_t units = (uint64_t)plan->workload.microbatches * plan->slice_count;
+    struct placing placing = {.plan = plan};
+    enum sp_status status;
+
+    if (!arena)
+        return out_of_memory(error);
+    placing.table = sp_pass_table_create(plan, arena);
+    placing.keys = sp_arena_alloc(arena, count, sizeof(*placing.keys));
+    placing.ends = sp_arena_alloc(arena, count, sizeof(*placing.ends));
+    placing.events = sp_arena_alloc(arena, 2 * units, sizeof(*placing.events));
+    if (!placing.table || !placing.keys || !placing.ends || !placing.events) {
+        status = out_of_memory(error);
+        goto out;
+    }
+    if ((status = sp_cost_create(plan, &cost, error)))
+        goto out;
+    placing.cost = cost;
+    if ((status = find_keys(&placing, arena, error)))
+        goto out;
+    status = merge(&placing, error);
+out:
+    sp_cost_destroy(cost);
+    sp_arena_destroy(arena);
+    return status;
+}
