@@ -15,11 +15,19 @@ static void set_width(struct sp_svg *svg, int64_t first_ns, int64_t second_ns)
     svg->width_ns = most > 0 ? (double)most : 1;
 }
 
+static const char *plural(int64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 /* "8 devices, 40 stages, 4 microbatches of 16 slices". */
 static void describe_plan(const struct sp_plan *plan, char *words, size_t size)
 {
-    int used = snprintf(words, size, "%" PRIu32 " devices, %" PRIu32 " stages, %" PRId64 " microbatches",
-                        plan->order.device_count, plan->stage_count, plan->workload.microbatches);
+    uint32_t devices = plan->order.device_count;
+    int64_t microbatches = plan->workload.microbatches;
+    int used = snprintf(words, size, "%" PRIu32 " device%s, %" PRIu32 " stage%s, %" PRId64 " microbatch%s",
+                        devices, plural(devices), plan->stage_count, plural(plan->stage_count), microbatches,
+                        microbatches == 1 ? "" : "es");
     if (plan->slice_count > 1 && (size_t)used < size)
         snprintf(words + used, size - (size_t)used, " of %" PRIu32 " slices", plan->slice_count);
 }

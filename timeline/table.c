@@ -51,7 +51,7 @@ static void write_categories(const struct sp_device_memory *memory, FILE *stream
     int column = 0, best;
     for (int named = 0; named < MOST_NAMED && (best = largest_left(memory->at_peak, used)) >= 0; named++) {
         char text[64];
-        int size = snprintf(text, sizeof text, "%s%s %s", named ? ", " : "", sp_memory_styles[best].name,
+        int size = snprintf(text, sizeof text, "%s%s %s", named ? ", " : "  ", sp_memory_styles[best].name,
                             sp_format_bytes(memory->at_peak[best]).text);
         if (column + size > width)
             break;
@@ -70,10 +70,7 @@ static void write_line(const struct sp_metrics *metrics, const struct line *line
             sp_format_percent(whole > 0 ? 1 - line->busy_ns / whole : 0).text,
             line->memory->peak_bytes ? sp_format_bytes(line->memory->peak_bytes).text : "-",
             sp_format_count((double)line->in_flight).text);
-    if (line->memory->peak_bytes > 0 && width > 0) {
-        fputs("  ", stream);
-        write_categories(line->memory, stream, width);
-    }
+    write_categories(line->memory, stream, width);
     fputc('\n', stream);
 }
 
@@ -117,9 +114,9 @@ void sp_metrics_write_table(const struct sp_metrics *metrics, FILE *stream, int 
     uint32_t last, begin = sp_rows_devices(&rows, rows.count - 1, &last);
     int label = (int)strlen(sp_format_range(begin, last).text);
     label = label < 7 ? 7 : label;
-    int width = columns - label - (int)strlen(" 12.3 ms 100.0 % 43.2 GiB 12345  ");
+    int width = columns - label - (int)strlen(" 12.3 ms 100.0 % 43.2 GiB 12345");
     fprintf(stream, "\n%*s %7s %7s %8s %5s%s\n", label, rows.devices_per_row > 1 ? "devices" : "device",
-            "busy", "idle", "peak", "held", width >= 20 ? "  largest at the peak" : "");
+            "busy", "idle", "peak", "held", width >= 22 ? "  largest at the peak" : "");
     for (uint32_t row = 0; row < rows.count; row++) {
         uint32_t count, first = sp_rows_devices(&rows, row, &count);
         struct line line = line_of(metrics, first, count);

@@ -65,7 +65,7 @@ static void set_colours(struct screen *screen, int front, int back)
 {
     if (front == screen->front && back == screen->back)
         return;
-    if (front < 0 || back < 0)
+    if ((front < 0 && screen->front >= 0) || (back < 0 && screen->back >= 0))
         fputs("\033[0m", screen->stream);
     if (front >= 0)
         fprintf(screen->stream, "\033[38;5;%dm", front);

@@ -54,7 +54,7 @@ struct sp_json_writer;
 /* The machine-readable summary with exactly the keys of the design, as members of the open object. */
 void sp_metrics_write_json(const struct sp_metrics *metrics, struct sp_json_writer *writer);
 /*
- * The table for people: totals, then a line per device, at most `columns` wide (45 are needed). From 24
+ * The table for people: totals, then a line per device, at most `columns` wide (56 are needed). From 24
  * devices on neighbours share a line.
  */
 void sp_metrics_write_table(const struct sp_metrics *metrics, FILE *stream, int columns);
