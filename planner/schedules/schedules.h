@@ -20,6 +20,8 @@
     X(seq1f1b_interleaved)                                                                                   \
     X(zb_h1)                                                                                                 \
     X(zb_h2)                                                                                                 \
+    X(zb_1p)                                                                                                 \
+    X(zb_2p)                                                                                                 \
     X(dualpipe)                                                                                              \
     X(dualpipev)                                                                                             \
     X(chimera)                                                                                               \
