@@ -22,6 +22,8 @@
     X(zb_h2)                                                                                                 \
     X(zb_1p)                                                                                                 \
     X(zb_2p)                                                                                                 \
+    X(zb_v)                                                                                                  \
+    X(zb_v_hand)                                                                                             \
     X(dualpipe)                                                                                              \
     X(dualpipev)                                                                                             \
     X(chimera)                                                                                               \
