@@ -24,6 +24,8 @@
     X(zb_2p)                                                                                                 \
     X(zb_v)                                                                                                  \
     X(zb_v_hand)                                                                                             \
+    X(v_half)                                                                                                \
+    X(v_min)                                                                                                 \
     X(dualpipe)                                                                                              \
     X(dualpipev)                                                                                             \
     X(chimera)                                                                                               \

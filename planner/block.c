@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "block.h"
+
+#include "block_table.h"
+#include "slimpipe/arena.h"
+
+/* When an order ends that follows a table's slots with the shape's times, and what it holds. */
+struct result {
+    int64_t makespan, sum_of_ends;
+    int32_t peak;
+};
+
+struct clock {
+    int64_t end;
+    uint32_t done[LEGS];
+    int64_t *ends[CROSSING_LEGS];
+};
+
+static int64_t cost_of(const struct sp_shape *shape, unsigned leg)
+{
+    if (!shape->forward_ns && !shape->input_ns && !shape->weight_ns)
+        return 1;
+    return sp_leg_is_forward(leg) ? shape->forward_ns
+           : sp_leg_is_input(leg) ? shape->input_ns
+                                  : shape->weight_ns;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* When pass i of a leg may start on device j for what comes from other devices. */
+static int64_t arrival(const struct sp_shape *shape, const struct clock *clocks, uint32_t j, unsigned leg,
+                       uint32_t i)
+{
+    if ((leg == F0 || leg == I0) && j > 0)
+        return clocks[j - 1].ends[leg][i] + shape->message_ns;
+    if ((leg == F1 || leg == I1) && j + 1 < shape->devices)
+        return clocks[j + 1].ends[leg][i] + shape->message_ns;
+    return 0;
+}
+
+static void run_slot(const struct sp_shape *shape, struct clock *clocks, uint32_t j, unsigned leg)
+{
+    struct clock *clock = &clocks[j];
+    uint32_t i = clock->done[leg]++;
+
+    if (leg < CROSSING_LEGS)
+        clock->end = later(clock->end, arrival(shape, clocks, j, leg, i));
+    clock->end += cost_of(shape, leg);
+    if (leg < CROSSING_LEGS)
+        clock->ends[leg][i] = clock->end;
+}
+
+/* The slots are in an order that any times allow, so one walk over them is enough. */
+static struct result evaluate(struct sp_block_table *table, const struct sp_shape *shape,
+                              struct clock *clocks)
+{
+    uint32_t length = sp_block_table_length(table);
+    struct result result = {0, 0, 0};
+
+    for (uint32_t j = 0; j < shape->devices; j++) {
+        clocks[j].end = 0;
+        for (unsigned leg = 0; leg < LEGS; leg++)
+            clocks[j].done[leg] = 0;
+    }
+    for (uint32_t t = 0; t < length; t++)
+        for (uint32_t j = 0; j < shape->devices; j++)
+            if (t < table->devices[j].length && table->devices[j].slots[t] != FREE)
+                run_slot(shape, clocks, j, table->devices[j].slots[t]);
+    for (uint32_t j = 0; j < shape->devices; j++) {
+        result.makespan = later(result.makespan, clocks[j].end);
+        result.sum_of_ends += clocks[j].end;
+    }
+    sp_block_table_set_levels(table);
+    result.peak = table->cap;
+    return result;
+}
+
+static bool is_better(struct result a, struct result b)
+{
+    if (a.peak != b.peak)
+        return a.peak < b.peak;
+    return a.makespan < b.makespan || (a.makespan == b.makespan && a.sum_of_ends < b.sum_of_ends);
+}
+
+static void push_table(const struct sp_block_table *table, struct sp_order_builder *builder)
+{
+    static const enum sp_pass_kind kinds[LEGS] = {SP_PASS_F, SP_PASS_F, SP_PASS_I,
+                                                  SP_PASS_I, SP_PASS_W, SP_PASS_W};
+    uint32_t p = table->device_count;
+
+    for (uint32_t j = 0; j < p; j++) {
+        const struct sp_block_device *device = &table->devices[j];
+        uint32_t done[LEGS] = {0};
+        for (uint32_t t = 0; t < device->length; t++) {
+            unsigned leg = device->slots[t];
+            bool is_lower = leg == F0 || leg == I1 || leg == W1;
+            if (leg != FREE)
+                sp_order_push(builder, j, kinds[leg], is_lower ? j : 2 * p - 1 - j, done[leg]++, 0);
+        }
+    }
+}
+
+static struct clock *create_clocks(const struct sp_shape *shape)
+{
+    size_t p = shape->devices, m = shape->microbatches;
+    struct clock *clocks = sp_alloc(p, sizeof(*clocks) + CROSSING_LEGS * m * sizeof(int64_t));
+
+    for (uint32_t j = 0; clocks && j < p; j++)
+        for (unsigned leg = 0; leg < CROSSING_LEGS; leg++)
+            clocks[j].ends[leg] = (int64_t *)(clocks + p) + (j * CROSSING_LEGS + leg) * m;
+    return clocks;
+}
+
+enum sp_status sp_block_push(const struct sp_shape *shape, const struct sp_block *blocks,
+                             struct sp_order_builder *builder, struct sp_error *error)
+{
+    struct sp_block_table reordered = {0}, gathered = {0};
+    struct clock *clocks = create_clocks(shape);
+    enum sp_status status = SP_OK;
+
+    if (!clocks || !sp_block_table_init(&reordered, shape, blocks) ||
+        !sp_block_table_init(&gathered, shape, blocks)) {
+        status = sp_error_set(error, SP_MEMORY, "no memory to schedule %u microbatches on %u devices",
+                              shape->microbatches, shape->devices);
+        goto out;
+    }
+    sp_block_table_lay_out(&reordered, blocks);
+    sp_block_table_reorder(&reordered);
+    sp_block_table_lay_out(&gathered, blocks);
+    sp_block_table_gather(&gathered);
+    if (is_better(evaluate(&gathered, shape, clocks), evaluate(&reordered, shape, clocks)))
+        push_table(&gathered, builder);
+    else
+        push_table(&reordered, builder);
+out:
+    sp_block_table_finish(&reordered);
+    sp_block_table_finish(&gathered);
+    sp_free(clocks);
+    return status;
+}

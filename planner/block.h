@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Schedules from a building block (arXiv 2405.15362, and its published code): two chunks per device in a V,
+ * passes F, I and W of one slot each. A block says when the four F and I of microbatch 0 start; it is
+ * repeated every six slots, W fill the gaps, and then the passes of the fill and the drain are moved forward
+ * as far as the memory of the repeated block allows. The life of a microbatch in the block decides the
+ * memory.
+ */
+#ifndef SLIMPIPE_PLANNER_BLOCK_H
+#define SLIMPIPE_PLANNER_BLOCK_H
+
+#include "slimpipe/schedule.h"
+
+/* First slots on one device of F of the lower and upper chunk, then I of the upper and lower. */
+struct sp_block {
+    uint32_t start[4];
+};
+
+/* blocks: one per device; the four starts of a device must differ modulo 6. */
+enum sp_status sp_block_push(const struct sp_shape *shape, const struct sp_block *blocks,
+                             struct sp_order_builder *builder, struct sp_error *error);
+
+#endif
