@@ -159,11 +159,11 @@ static bool mark_recomputed(struct sp_cost *cost)
 
 enum sp_status sp_cost_create(const struct sp_plan *plan, struct sp_cost **ret_cost, struct sp_error *error)
 {
-    if (plan->has_model) {
-        enum sp_status status = sp_degrees_check(plan, error);
-        if (status != SP_OK)
-            return status;
-    }
+    enum sp_status status = plan->has_model ? sp_degrees_check(plan, error) : SP_OK;
+    if (status == SP_OK && plan->has_model)
+        status = sp_limits_check_bytes(plan, error);
+    if (status != SP_OK)
+        return status;
     struct sp_arena *arena = sp_arena_create();
     struct sp_cost *cost = arena ? sp_arena_alloc(arena, 1, sizeof *cost) : NULL;
     if (cost) {
@@ -175,8 +175,13 @@ enum sp_status sp_cost_create(const struct sp_plan *plan, struct sp_cost **ret_c
         return sp_error_set(error, SP_MEMORY, "no memory for the costs of %u stages and %u slices",
                             plan->stage_count, plan->slice_count);
     }
-    *ret_cost = cost;
-    return SP_OK;
+    if (plan->has_model)
+        status = sp_limits_check_times(cost, error);
+    if (status != SP_OK)
+        sp_arena_destroy(arena);
+    else
+        *ret_cost = cost;
+    return status;
 }
 
 void sp_cost_destroy(struct sp_cost *cost)

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Parallel degrees that the model cannot be divided by, and sizes that cannot be counted. */
+/* Parallel degrees that the model cannot be divided by. */
 #include "internal.h"
 
 #include <inttypes.h>
-
-#define BYTES_LIMIT 4e18
 
 static enum sp_status divides(const char *degree, int64_t divisor, const char *what, int64_t number,
                               struct sp_error *error)
@@ -33,23 +31,6 @@ static enum sp_status check_experts(const struct sp_plan *plan, struct sp_error 
     return divides("expert", parallel->expert, "experts", plan->model.experts, error);
 }
 
-/* Bytes are counted in 64 bits: a model and a sequence each within their limits can still be too many. */
-static enum sp_status check_size(const struct sp_plan *plan, struct sp_error *error)
-{
-    const struct sp_model *model = &plan->model;
-    double tokens = (double)plan->workload.sequence_tokens * (double)plan->workload.microbatch_sequences;
-    double visited = model->experts > 0 ? (double)model->experts_per_token : 1;
-    double width = 8 * (double)model->hidden + 6 * visited * (double)model->ffn + 4 * (double)model->vocab +
-                   8 * (double)(model->heads + plan->parallel.tensor) * (double)model->head_dim;
-    if (width * tokens * (double)(model->layers + 1) < BYTES_LIMIT &&
-        OPTIMIZER_BYTES * (double)sp_model_parameters(model) * (double)plan->parallel.expert < BYTES_LIMIT)
-        return SP_OK;
-    return sp_error_set(error, SP_INPUT,
-                        "%.3g tokens of a microbatch through %" PRId64
-                        " layers are too many bytes to count: expected fewer than %.0g",
-                        tokens, model->layers, BYTES_LIMIT);
-}
-
 enum sp_status sp_degrees_check(const struct sp_plan *plan, struct sp_error *error)
 {
     const struct sp_model *model = &plan->model;
@@ -61,5 +42,5 @@ enum sp_status sp_degrees_check(const struct sp_plan *plan, struct sp_error *err
         status = divides("tensor", tensor, "columns of the MLP", model->ffn, error);
     if (status == SP_OK)
         status = check_experts(plan, error);
-    return status == SP_OK ? check_size(plan, error) : status;
+    return status;
 }

@@ -141,6 +141,8 @@ struct rank_parameters {
 struct rank_parameters sp_parameters_layer(const struct sp_plan *plan);
 int64_t sp_parameters_vocabulary(const struct sp_plan *plan, uint32_t device);
 bool sp_parameters_on_device(const struct sp_stage *stage, uint32_t device);
+/* In floating point, for sizes that may not fit: at least all parameters but the biases. */
+double sp_parameters_estimate(const struct sp_model *model);
 bool sp_vocabulary_is_spread(enum sp_vocabulary vocabulary);
 
 /* preset.c: the name that a file gives what is in it. */
@@ -153,5 +155,8 @@ enum sp_status sp_format_check(const struct sp_json *json, const char *format,
 
 /* degrees.c: SP_INPUT where the degrees do not divide the model. */
 enum sp_status sp_degrees_check(const struct sp_plan *plan, struct sp_error *error) SP_MUST_CHECK;
+/* limits.c: SP_INPUT where bytes, or nanoseconds once the tables are there, do not fit 64 bits. */
+enum sp_status sp_limits_check_bytes(const struct sp_plan *plan, struct sp_error *error) SP_MUST_CHECK;
+enum sp_status sp_limits_check_times(const struct sp_cost *cost, struct sp_error *error) SP_MUST_CHECK;
 
 #endif

@@ -197,10 +197,7 @@ static enum sp_status read_rotary(const struct reader *reader, double otherwise,
 
 static enum sp_status check_size(const struct reader *reader, const struct sp_model *model)
 {
-    double width = (double)(2 * model->heads + 2 * model->kv_heads) * (double)model->head_dim;
-    double mlps = (double)(model->experts + 1) * 3 * (double)model->ffn;
-    double parameters =
-        (double)model->hidden * ((double)model->layers * (width + mlps) + 2 * (double)model->vocab);
+    double parameters = sp_parameters_estimate(model);
     if (parameters <= PARAMETER_LIMIT)
         return SP_OK;
     return sp_json_error(reader->json, reader->root, reader->error,

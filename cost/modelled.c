@@ -100,6 +100,12 @@ static struct span pass_span(const struct sp_cost *cost, const struct stage_clas
     return add((struct span){layers * layer.compute, layers * layer.exposed}, rest);
 }
 
+/* What is beyond all limits is refused when the table is complete. */
+static int64_t whole_ns(double time)
+{
+    return llround(fmin(time, 2e18));
+}
+
 void sp_modelled_fill(struct sp_cost *cost)
 {
     static const int counted[] = {
@@ -110,7 +116,7 @@ void sp_modelled_fill(struct sp_cost *cost)
             uint64_t at = (uint64_t)group * cost->columns + slice;
             for (unsigned i = 0; i < sizeof counted / sizeof *counted; i++)
                 cost->pass_ns[counted[i]][at] =
-                    llround(span_ns(pass_span(cost, &cost->classes[group], slice, counted[i])));
+                    whole_ns(span_ns(pass_span(cost, &cost->classes[group], slice, counted[i])));
             int64_t weight = cost->pass_ns[SP_PASS_W][at];
             cost->pass_ns[SP_PASS_B][at] = cost->pass_ns[SP_PASS_I][at] + weight;
             cost->pass_ns[ROW_B_AFTER_R][at] = cost->pass_ns[ROW_I_AFTER_R][at] + weight;

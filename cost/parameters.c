@@ -34,6 +34,14 @@ int64_t sp_model_parameters(const struct sp_model *model)
            (model->tied_embeddings ? 1 : 2) * embedding;
 }
 
+double sp_parameters_estimate(const struct sp_model *model)
+{
+    double width = 2 * (double)(model->heads + model->kv_heads) * (double)model->head_dim;
+    double mlps = (double)(model->experts > 0 ? model->experts : 1) * 3 * (double)model->ffn;
+    double layer = (double)model->hidden * (width + mlps + (double)model->experts + 2);
+    return (double)model->layers * layer + 2 * (double)model->vocab * (double)model->hidden;
+}
+
 struct rank_parameters sp_parameters_layer(const struct sp_plan *plan)
 {
     const struct sp_model *model = &plan->model;

@@ -358,6 +358,24 @@ Test(model_times, more_bytes_than_can_be_counted)
     modelled_finish(&m);
 }
 
+Test(model_times, more_time_than_can_be_counted)
+{
+    struct modelled m;
+    struct sp_cost *cost = NULL;
+    struct sp_error error;
+    modelled_init(&m, "llama-3.1-8b", "h100");
+    modelled_create(&m, 1, 1, SP_RECOMPUTE_NONE, 0);
+    m.plan.cluster.matrix_flops = 1;
+    cr_assert_eq(sp_cost_create(&m.plan, &cost, &error), SP_INPUT);
+    cr_assert(strstr(error.message, "too long to count"), "%s", error.message);
+    m.plan.cluster.matrix_flops = INT64_C(1000000000000000);
+    m.plan.cluster.host_link.bytes_per_second = 1;
+    m.plan.workload.microbatches = 1000;
+    cr_assert_eq(sp_cost_create(&m.plan, &cost, &error), SP_INPUT);
+    cr_assert_null(cost);
+    modelled_finish(&m);
+}
+
 Test(model_times, every_allocation_may_fail)
 {
     struct modelled m;
