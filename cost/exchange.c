@@ -54,9 +54,16 @@ void sp_cost_exchange_bytes(const struct sp_cost *cost, const struct sp_pass *pa
     int64_t own = plan->slice_tokens[pass->slice];
     int64_t kv = rank_bytes(plan, 2 * ELEMENT_BYTES * heads * model->head_dim, tokens);
     int64_t query = rank_bytes(plan, query_bytes, own), lse = rank_bytes(plan, lse_bytes, own);
-    if (pass->kind == SP_PASS_F)
+    if (pass->kind == SP_PASS_F) {
         *ret_bytes = (struct sp_exchange_bytes){.early = kv, .urgent = query, .result = query + lse};
-    else
-        *ret_bytes =
-            (struct sp_exchange_bytes){.early = kv + 2 * query + lse, .urgent = query, .result = query + kv};
+        return;
+    }
+    int row = sp_cost_row(cost, pass);
+    bool recomputed =
+        (row == SP_PASS_B || row == SP_PASS_I) && plan->stages[pass->stage].recompute == SP_RECOMPUTE_FULL;
+    *ret_bytes = (struct sp_exchange_bytes){
+        .early = kv + 2 * query + lse,
+        .urgent = query,
+        .result = query + kv + (recomputed ? query + lse : 0),
+    };
 }

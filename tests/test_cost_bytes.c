@@ -257,5 +257,9 @@ Test(bytes, messages)
     cr_assert_eq(back.early, bytes.early + bytes.result + bytes.urgent);
     cr_assert_eq(back.urgent, bytes.urgent);
     cr_assert_eq(back.result, bytes.early + bytes.urgent);
+    /* Under full recompute the helper's forward output comes back as well. */
+    modelled_create(&m, 1, 8, SP_RECOMPUTE_FULL, 0);
+    sp_cost_exchange_bytes(m.cost, &pass, 8192, &back);
+    cr_assert_eq(back.result, bytes.early + bytes.urgent + bytes.result);
     modelled_finish(&m);
 }
