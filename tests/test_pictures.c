@@ -109,6 +109,21 @@ Test(text, shares_where_passes_are_short)
     hand_destroy(hand);
 }
 
+/* In colour a cell of short passes is divided: a quarter forward above three quarters backward. */
+Test(text, stacks_where_passes_are_short)
+{
+    struct hand *hand = hand_create(1, 2000);
+    for (int i = 0; i < 1000; i++) {
+        hand_compute(hand, 0, (struct sp_pass){.kind = SP_PASS_F}, 4 * i, 4 * i + 1);
+        hand_compute(hand, 0, (struct sp_pass){.kind = SP_PASS_B}, 4 * i + 1, 4 * i + 4);
+    }
+    hand_finish(hand);
+    char *text = text_of(hand, 6 + 2 + 10, SP_TEXT_UNICODE | SP_TEXT_COLOUR);
+    cr_expect_not_null(strstr(text, "     0│\033[38;5;72m\033[48;5;75m▆▆▆▆▆▆▆▆▆▆\033[0m│\n"), "%s", text);
+    free(text);
+    hand_destroy(hand);
+}
+
 static char *svg_of(const struct hand *hand, const char *title, size_t *ret_size)
 {
     struct sp_metrics metrics = measure(hand);

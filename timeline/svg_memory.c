@@ -134,8 +134,10 @@ double sp_svg_memory_height(const struct sp_svg_panel *panel)
     return HEADING + CURVE + (has_bytes(panel) ? LEGEND : 8);
 }
 
+/* The cap as a line, where the curve's scale reaches it. */
 static void put_cap(struct sp_svg *svg, const struct sp_svg_panel *panel, double bottom, double scale)
 {
+    bool asked = panel->timeline->program->plan->memory_cap_bytes > 0;
     double cap = (double)cap_of(panel), y = bottom - cap * scale;
     if (cap <= 0 || y < bottom - CURVE - 1)
         return;
@@ -147,7 +149,8 @@ static void put_cap(struct sp_svg *svg, const struct sp_svg_panel *panel, double
     sp_emit_coordinate(&svg->out, SP_SVG_PLOT);
     sp_emit_text(&svg->out, "\"/>\n");
     char words[64];
-    snprintf(words, sizeof words, "cap %s", sp_format_bytes((int64_t)cap).text);
+    snprintf(words, sizeof words, "%s %s", asked ? "cap" : "device memory",
+             sp_format_bytes((int64_t)cap).text);
     sp_svg_put_text(svg, SP_SVG_LEFT + SP_SVG_PLOT + 8, y + 4, 11, "g", words);
 }
 
@@ -186,7 +189,10 @@ void sp_svg_put_memory(struct sp_svg *svg, const struct sp_svg_panel *panel, dou
     double peak = bytes ? (double)memory->peak_bytes : (double)memory->peak_in_flight;
     snprintf(words, sizeof words, "peak %s",
              bytes ? sp_format_bytes(memory->peak_bytes).text : sp_format_count(peak).text);
-    sp_svg_put_text(svg, SP_SVG_LEFT + SP_SVG_PLOT + 8, curve.bottom - peak * curve.scale + 4, 11, "", words);
+    /* Clear of the cap's words, which are at the top. */
+    double y = curve.bottom - peak * curve.scale + 4,
+           highest = curve.bottom - CURVE + (scale_of(panel) > peak ? 18 : 4);
+    sp_svg_put_text(svg, SP_SVG_LEFT + SP_SVG_PLOT + 8, fmax(y, highest), 11, "", words);
     sp_svg_put_text(svg, SP_SVG_LEFT - 8, curve.bottom, 11, "e g", "0");
     if (bytes) {
         put_cap(svg, panel, curve.bottom, curve.scale);

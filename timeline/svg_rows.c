@@ -92,26 +92,40 @@ double sp_svg_panel_height(const struct sp_svg_panel *panel)
     return panel->rows.count * panel->pitch;
 }
 
-/* The longest name of the pass that fits into the box. */
-static void put_label(struct sp_svg *svg, const struct sp_program *program, uint32_t number, double x,
+/*
+ * Whether boxes say the whole name of their pass: where a device has several stages, and there is room for
+ * the longest name in a box of half the mean width.
+ */
+static bool names_in_full(const struct sp_svg_panel *panel)
+{
+    const struct sp_plan *plan = panel->timeline->program->plan;
+    struct sp_pass last = {.stage = (uint16_t)(plan->stage_count - 1),
+                           .microbatch = (uint32_t)plan->workload.microbatches - 1,
+                           .slice = (uint16_t)(plan->slice_count - 1)};
+    char name[32];
+    sp_pass_text(&last, plan->slice_count, name, sizeof name);
+    return plan->stage_count > panel->rows.device_count &&
+           sp_svg_text_width(name, 9) + 4 <= panel->box_width / 2;
+}
+
+/* Microbatch and slice, or the whole name, if it fits into the box. */
+static void put_label(struct sp_svg *svg, const struct sp_svg_panel *panel, uint32_t number, double x,
                       double y, double width, double height)
 {
-    const struct sp_plan *plan = program->plan;
+    const struct sp_plan *plan = panel->timeline->program->plan;
     const struct sp_pass *pass = &plan->order.passes[number];
-    char names[2][32];
+    char name[32];
     double size = height < 18 ? 9 : 11;
-    sp_pass_text(pass, plan->slice_count, names[0], sizeof names[0]);
-    if (plan->slice_count > 1)
-        snprintf(names[1], sizeof names[1], "%" PRIu32 ".%" PRIu16, pass->microbatch, pass->slice);
+    if (names_in_full(panel))
+        sp_pass_text(pass, plan->slice_count, name, sizeof name);
+    else if (plan->slice_count > 1)
+        snprintf(name, sizeof name, "%" PRIu32 ".%" PRIu16, pass->microbatch, pass->slice);
     else
-        snprintf(names[1], sizeof names[1], "%" PRIu32, pass->microbatch);
-    /* With one stage per device the row and the colour already say the rest. */
-    for (int i = plan->stage_count > program->device_count ? 0 : 1; i < 2; i++) {
-        if (sp_svg_text_width(names[i], size) + 4 > width)
-            continue;
-        sp_svg_put_text(svg, x + width / 2, y + height / 2 + size * 0.36, size, "m", names[i]);
-        return;
-    }
+        snprintf(name, sizeof name, "%" PRIu32, pass->microbatch);
+    if (sp_svg_text_width(name, size) + 4 > width)
+        size = 9;
+    if (sp_svg_text_width(name, size) + 4 <= width)
+        sp_svg_put_text(svg, x + width / 2, y + height / 2 + size * 0.36, size, "m", name);
 }
 
 /* "12F0.31, 1.20 ms from 34.5 ms", shown when the box is pointed at. */
@@ -164,7 +178,7 @@ static void put_pass(struct sp_svg *svg, const struct sp_svg_panel *panel, const
         const char *fill = sp_paint_styles[paint].fill[sp_paint_shade(program, instruction, i)];
         put_rectangle(svg, panel, box, fill, x, y + i * height, seen, height);
         if (instruction->pass != SP_NO_INDEX && height >= LABEL_HEIGHT - 2)
-            put_label(svg, program, instruction->pass + i, x, y + i * height, seen, height);
+            put_label(svg, panel, instruction->pass + i, x, y + i * height, seen, height);
     }
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The timeline in a terminal. */
+#include <math.h>
 #include <string.h>
 
 #include "row.h"
@@ -20,6 +21,7 @@ struct screen {
     int64_t begin_ns, end_ns;
     unsigned seen;   /* paints drawn, by bit */
     int front, back; /* colours in force */
+    bool stacks;     /* passes are shorter than a cell, and it can show two kinds */
 };
 
 static const char *either(const struct screen *screen, const char *unicode, const char *ascii)
@@ -38,17 +40,25 @@ static void repeat(FILE *stream, const char *text, int count)
         fputs(text, stream);
 }
 
+/* Shares by paint, and what is left as idle. */
+static void count_paints(const double shares[SP_KEYS], double amounts[SP_PAINTS + 1])
+{
+    for (int paint = 0; paint <= IDLE; paint++)
+        amounts[paint] = paint == IDLE;
+    for (int key = 0; key < SP_KEYS; key++) {
+        amounts[key / SP_SHADES] += shares[key];
+        amounts[IDLE] -= shares[key];
+    }
+}
+
 /*
  * What a cell shows: what is there most, corrected by what earlier cells of the row left out (`owed`), so
  * that along a row each kind of work gets its share of cells even where passes are shorter than a cell.
  */
 static int choose(const double shares[SP_KEYS], double owed[SP_PAINTS + 1])
 {
-    double now[SP_PAINTS + 1] = {[IDLE] = 1};
-    for (int key = 0; key < SP_KEYS; key++) {
-        now[key / SP_SHADES] += shares[key];
-        now[IDLE] -= shares[key];
-    }
+    double now[SP_PAINTS + 1];
+    count_paints(shares, now);
     int best = -1;
     for (int paint = 0; paint <= IDLE; paint++) {
         owed[paint] += now[paint];
@@ -111,10 +121,41 @@ static void put_halves(struct screen *screen, int left, int right)
     }
 }
 
+/* Cells of passes shorter than a cell, in colour: the two kinds with the largest shares, one above the other.
+ */
+static void put_stack(struct screen *screen, const double shares[SP_KEYS])
+{
+    static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇"};
+    double amounts[SP_PAINTS + 1];
+    int first = 0, second = -1;
+    count_paints(shares, amounts);
+    for (int paint = 1; paint <= IDLE; paint++)
+        first = amounts[paint] > amounts[first] ? paint : first;
+    for (int paint = 0; paint <= IDLE; paint++)
+        if (paint != first && (second < 0 || amounts[paint] > amounts[second]))
+            second = paint;
+    /* Idle is the background, so it is above; else in the order of the legend. */
+    bool swap = second == IDLE || (first != IDLE && second < first);
+    int upper = swap ? second : first, lower = swap ? first : second;
+    int eighths = (int)lround(8 * amounts[lower] / (amounts[upper] + amounts[lower]));
+    screen->seen |= (eighths < 8) << upper | (eighths > 0) << lower;
+    if (eighths == 0 || eighths == 8) {
+        put_cell(screen, eighths ? lower : upper);
+        return;
+    }
+    set_colours(screen, colour_of(lower), colour_of(upper));
+    fputs(blocks[eighths - 1], screen->stream);
+}
+
+static bool is_full_terminal(const struct screen *screen)
+{
+    return is_coloured(screen) && screen->style & SP_TEXT_UNICODE;
+}
+
 /* Draws the cells of a row; returns the idle share. */
 static double put_cells(struct screen *screen, uint32_t first, uint32_t count)
 {
-    bool halves = is_coloured(screen) && screen->style & SP_TEXT_UNICODE;
+    bool halves = is_full_terminal(screen) && !screen->stacks;
     int64_t steps = halves ? 2 * screen->cells : screen->cells;
     double shares[SP_KEYS], owed[SP_PAINTS + 1] = {0}, idle = 1;
     struct sp_sweep sweep;
@@ -124,6 +165,10 @@ static double put_cells(struct screen *screen, uint32_t first, uint32_t count)
         sp_sweep_next(&sweep, shares);
         for (int key = 0; key < SP_KEYS; key++)
             idle -= shares[key] / (double)steps;
+        if (screen->stacks) {
+            put_stack(screen, shares);
+            continue;
+        }
         int paint = choose(shares, owed);
         screen->seen |= 1U << paint;
         if (!halves)
@@ -134,6 +179,20 @@ static double put_cells(struct screen *screen, uint32_t first, uint32_t count)
     }
     set_colours(screen, -1, -1);
     return idle;
+}
+
+/* Whether the mean compute instruction is shorter than a cell. */
+static bool passes_are_short(const struct screen *screen)
+{
+    const struct sp_timeline *timeline = screen->timeline;
+    double busy_ns = 0, count = 0;
+    for (uint32_t i = 0; i < timeline->program->instruction_count; i++) {
+        if (timeline->program->instructions[i].stream != SP_STREAM_COMPUTE)
+            continue;
+        busy_ns += (double)(timeline->end_ns[i] - timeline->start_ns[i]);
+        count++;
+    }
+    return busy_ns / fmax(count, 1) < (double)(screen->end_ns - screen->begin_ns) / screen->cells;
 }
 
 static void put_rows(struct screen *screen, const struct sp_rows *rows)
@@ -231,6 +290,8 @@ void sp_timeline_write_text(const struct sp_timeline *timeline, FILE *stream, in
     sp_timeline_span(timeline, &screen.begin_ns, &screen.end_ns);
     if (screen.end_ns == screen.begin_ns)
         screen.end_ns++;
+
+    screen.stacks = is_full_terminal(&screen) && passes_are_short(&screen);
 
     bool with_idle = columns >= screen.label + 2 + screen.cells + IDLE_WIDTH;
     fprintf(stream, "%*s%*s\n", screen.label, "device", with_idle ? screen.cells + 2 + IDLE_WIDTH - 1 : 0,

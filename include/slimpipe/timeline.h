@@ -63,7 +63,9 @@ void sp_metrics_write_table(const struct sp_metrics *metrics, FILE *stream, int 
 enum sp_text_style { SP_TEXT_PLAIN = 0, SP_TEXT_COLOUR = 1 << 0, SP_TEXT_UNICODE = 1 << 1 };
 /*
  * One row per device, time from left to right, with axis and legend, at most `columns` wide (20 are needed);
- * style: bits of enum sp_text_style. Above 64 devices neighbours share a row.
+ * style: bits of enum sp_text_style. Above 64 devices neighbours share a row. Where passes are shorter than a
+ * cell, coloured Unicode divides a cell between the two kinds with the most time; the other styles give each
+ * kind its share of the cells of a row.
  */
 void sp_timeline_write_text(const struct sp_timeline *timeline, FILE *stream, int columns, unsigned style);
 /*
