@@ -8,7 +8,6 @@
 #include "balance_lp.h"
 #include "slimpipe/arena.h"
 
-/* Nobody both gives and takes, and no pair comes twice. */
 uint32_t sp_balance_move_room(uint32_t count)
 {
     return count * count / 4 + 1;
@@ -77,7 +76,7 @@ static uint32_t tiles_above(const struct sp_seat *seat, int64_t level)
         return 0;
     if (!seat->tiles)
         return UINT32_MAX;
-    int64_t tiles = (seat->load_ps - level + seat->give_ps - 1) / seat->give_ps;
+    int64_t tiles = (seat->load_ps + seat->split_ps - level + seat->give_ps - 1) / seat->give_ps;
     return tiles > seat->tiles ? UINT32_MAX : (uint32_t)tiles;
 }
 
@@ -85,7 +84,6 @@ static uint32_t tiles_above(const struct sp_seat *seat, int64_t level)
 struct wave {
     uint32_t count;
     const struct sp_seat *seats;
-    uint32_t partner_limit;
     uint32_t giver_count, helper_count, move_count;
     struct sp_partner_seat *givers, *helpers;
     struct sp_move *moves;
@@ -112,10 +110,10 @@ static bool sort_seats(struct wave *wave, int64_t level)
         if (tiles == UINT32_MAX)
             return false;
         if (tiles)
-            wave->givers[wave->giver_count++] = (struct sp_partner_seat){i, tiles, seat->guest_ps};
+            wave->givers[wave->giver_count++] = (struct sp_partner_seat){i, tiles, 0, seat->guest_ps};
         else if (seat->room && seat->load_ps + seat->help_ps < level)
             wave->helpers[wave->helper_count++] =
-                (struct sp_partner_seat){i, seat->room, level - seat->load_ps - seat->help_ps};
+                (struct sp_partner_seat){i, seat->room, 0, level - seat->load_ps - seat->help_ps};
     }
     qsort(wave->givers, wave->giver_count, sizeof(*wave->givers), compare_seats);
     return true;
@@ -127,7 +125,8 @@ static uint32_t best_helper(const struct wave *wave, uint32_t tiles, int64_t gue
     uint32_t best = 0, best_takes = 0;
     for (uint32_t j = 0; j < wave->helper_count; j++) {
         const struct sp_partner_seat *helper = &wave->helpers[j];
-        if (wave->partner_limit && wave->partners[j] >= wave->partner_limit)
+        uint32_t most = wave->seats[helper->seat].partners;
+        if (most && wave->partners[j] >= most)
             continue;
         int64_t fit = helper->time_ps / guest_ps;
         uint32_t takes = fit < helper->tiles ? (uint32_t)fit : helper->tiles;
@@ -140,18 +139,27 @@ static uint32_t best_helper(const struct wave *wave, uint32_t tiles, int64_t gue
     return best;
 }
 
+/* Each further partner costs the giver a merge, which it has to give away too. */
 static bool place_giver(struct wave *wave, const struct sp_partner_seat *giver)
 {
-    uint32_t left = giver->tiles, partners = 0;
+    const struct sp_seat *seat = &wave->seats[giver->seat];
+    uint32_t left = giver->tiles, given = 0, partners = 0;
+    uint32_t merge = (uint32_t)((seat->split_ps + seat->give_ps - 1) / seat->give_ps);
     while (left) {
         uint32_t takes, j = best_helper(wave, left, giver->time_ps, &takes);
-        if (!takes || (wave->partner_limit && partners++ == wave->partner_limit))
+        if (!takes || (seat->partners && partners == seat->partners))
             return false;
         struct sp_partner_seat *helper = &wave->helpers[j];
         helper->time_ps -= takes * giver->time_ps;
         helper->tiles -= takes;
         wave->partners[j]++;
+        partners++;
+        given += takes;
         left -= takes;
+        if (left)
+            left += merge;
+        if (given + left > seat->tiles)
+            return false;
         wave->moves[wave->move_count++] = (struct sp_move){giver->seat, helper->seat, takes};
     }
     return true;
@@ -222,8 +230,16 @@ static enum sp_status drop_partners(struct wave *wave, int64_t level, int64_t no
     *ret_bound = count_partners(wave, level);
     if (wave->move_count <= *ret_bound || !nodes || wave->giver_count * wave->helper_count > MOST_PAIRS)
         return SP_OK;
-    struct sp_partner_model model = {wave->giver_count, wave->helper_count,  wave->givers,
-                                     wave->helpers,     wave->partner_limit, nodes};
+    for (uint32_t i = 0; i < wave->giver_count; i++) {
+        const struct sp_seat *seat = &wave->seats[wave->givers[i].seat];
+        if (seat->split_ps > 0) /* the tiles to give depend on the partners */
+            return SP_OK;
+        wave->givers[i].partners = seat->partners;
+    }
+    for (uint32_t j = 0; j < wave->helper_count; j++)
+        wave->helpers[j].partners = wave->seats[wave->helpers[j].seat].partners;
+    struct sp_partner_model model = {wave->giver_count, wave->helper_count, wave->givers, wave->helpers,
+                                     nodes};
     struct sp_error unused;
     enum sp_status status = sp_balance_lp_partners(&model, moves, &count, &bound, &outcome, &unused);
     if (status == SP_MEMORY)
@@ -296,7 +312,7 @@ static int64_t moved_peak(const struct wave *wave)
         for (uint32_t k = 0; k < wave->move_count; k++) {
             const struct sp_move *move = &wave->moves[k];
             if (move->from == i)
-                load -= move->tiles * wave->seats[i].give_ps;
+                load += wave->seats[i].split_ps - move->tiles * wave->seats[i].give_ps;
             if (move->to == i) {
                 load += move->tiles * wave->seats[move->from].guest_ps;
                 help = wave->seats[i].help_ps;
@@ -308,8 +324,8 @@ static int64_t moved_peak(const struct wave *wave)
     return peak;
 }
 
-static enum sp_status solve(struct wave *wave, const struct sp_balance_limits *limits,
-                            struct sp_balance *balance, struct sp_error *error)
+static enum sp_status solve(struct wave *wave, int64_t nodes, struct sp_balance *balance,
+                            struct sp_error *error)
 {
     enum sp_status status = linear_level(wave, &balance->bound_ps, error);
     if (status)
@@ -320,7 +336,7 @@ static enum sp_status solve(struct wave *wave, const struct sp_balance_limits *l
     (void)placed;
     status = linear_tiles(wave, level, &balance->tiles_bound, error);
     if (!status)
-        status = drop_partners(wave, level, limits->nodes, &balance->partners_bound, error);
+        status = drop_partners(wave, level, nodes, &balance->partners_bound, error);
     if (status)
         return status;
     qsort(wave->moves, wave->move_count, sizeof(*wave->moves), compare_moves);
@@ -331,15 +347,14 @@ static enum sp_status solve(struct wave *wave, const struct sp_balance_limits *l
     return SP_OK;
 }
 
-enum sp_status sp_balance_solve(uint32_t count, const struct sp_seat *seats,
-                                const struct sp_balance_limits *limits, struct sp_move *ret_moves,
-                                struct sp_balance *ret_balance, struct sp_error *error)
+enum sp_status sp_balance_solve(uint32_t count, const struct sp_seat *seats, int64_t nodes,
+                                struct sp_move *ret_moves, struct sp_balance *ret_balance,
+                                struct sp_error *error)
 {
     struct sp_balance balance = {0};
     struct wave wave = {
         .count = count,
         .seats = seats,
-        .partner_limit = limits->partners,
         .givers = sp_alloc(count, sizeof(*wave.givers)),
         .helpers = sp_alloc(count, sizeof(*wave.helpers)),
         .moves = ret_moves,
@@ -348,7 +363,7 @@ enum sp_status sp_balance_solve(uint32_t count, const struct sp_seat *seats,
     };
     enum sp_status status;
     if (wave.givers && wave.helpers && wave.partners && wave.helps)
-        status = solve(&wave, limits, &balance, error);
+        status = solve(&wave, nodes, &balance, error);
     else
         status = sp_error_set(error, SP_MEMORY, "no memory to balance a wave of %u devices", count);
     sp_free(wave.givers);

@@ -21,12 +21,14 @@
 
 /* One device in a wave. Times are picoseconds, so that one tile's nanoseconds are not rounded. */
 struct sp_seat {
-    int64_t load_ps;  /* its pass with nothing moved; idle: what guests must leave free */
-    int64_t give_ps;  /* what moving one tile of its past away saves, > 0 where tiles is */
-    int64_t guest_ps; /* what that tile takes elsewhere, its share of the way back included, > 0 likewise */
-    int64_t help_ps;  /* what helping costs once, however little: messages that nothing hides */
-    uint32_t tiles;   /* of its past that may move */
-    uint32_t room;    /* tiles of others it may take */
+    int64_t load_ps;   /* its pass with nothing moved; idle: what guests must leave free */
+    int64_t give_ps;   /* what moving one tile of its past away saves, > 0 where tiles is */
+    int64_t guest_ps;  /* what that tile takes elsewhere, its share of the way back included, ≥ give_ps */
+    int64_t help_ps;   /* what helping costs once, however little: messages that nothing hides */
+    int64_t split_ps;  /* what each partner that it gives to costs it: merging that one's result */
+    uint32_t tiles;    /* of its past that may move */
+    uint32_t room;     /* tiles of others it may take */
+    uint32_t partners; /* others that it may exchange with; 0: no limit */
 };
 
 /* `tiles` of seat from's past go to seat to. */
@@ -34,14 +36,9 @@ struct sp_move {
     uint32_t from, to, tiles;
 };
 
-struct sp_balance_limits {
-    uint32_t partners; /* a device exchanges with at most so many others in a wave; 0: no limit */
-    int64_t nodes;     /* of GLPK's search for fewer partners; 0: none is made */
-};
-
 struct sp_balance {
     int64_t peak_ps;         /* the largest load after the moves, help_ps included where it is due */
-    double bound_ps;         /* no moves of any size make it smaller, limits on partners apart */
+    double bound_ps;         /* no moves of any size make it smaller, with any number of partners */
     uint64_t tiles;          /* moved */
     double tiles_bound;      /* no moves that reach peak_ps are fewer */
     uint32_t partners;       /* pairs */
@@ -50,13 +47,16 @@ struct sp_balance {
 };
 
 /*
- * ret_moves has room for sp_balance_move_room(count); by from, then to. SP_MEMORY; never fails otherwise:
- * where GLPK gives no answer, the same sums are done here.
+ * nodes: of GLPK's search for fewer partners; 0: none is made. ret_moves has room for
+ * sp_balance_move_room(count); by from, then to. SP_MEMORY; never fails otherwise: where GLPK gives no
+ * answer, the same sums are done here.
  */
+enum sp_status sp_balance_solve(uint32_t count, const struct sp_seat *seats, int64_t nodes,
+                                struct sp_move *ret_moves, struct sp_balance *ret_balance,
+                                struct sp_error *error) SP_MUST_CHECK;
+
+/* Nobody both gives and takes, and no pair comes twice. */
 uint32_t sp_balance_move_room(uint32_t count);
-enum sp_status sp_balance_solve(uint32_t count, const struct sp_seat *seats,
-                                const struct sp_balance_limits *limits, struct sp_move *ret_moves,
-                                struct sp_balance *ret_balance, struct sp_error *error) SP_MUST_CHECK;
 
 /*
  * The least length by water filling, moves of any size: the obvious method that GLPK's answer is compared

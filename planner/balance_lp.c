@@ -133,10 +133,15 @@ static void add_pairs(struct sp_lp *lp, const struct sp_partner_model *model)
     }
 }
 
+static double most_partners(const struct sp_partner_seat *seat)
+{
+    return seat->partners ? seat->partners : INFINITY;
+}
+
 static void add_giver(struct sp_lp *lp, const struct sp_partner_model *model, uint32_t i)
 {
     int32_t all = sp_lp_row(lp, model->givers[i].tiles, model->givers[i].tiles);
-    int32_t pairs = sp_lp_row(lp, 1, model->partner_limit ? model->partner_limit : INFINITY);
+    int32_t pairs = sp_lp_row(lp, 1, most_partners(&model->givers[i]));
     for (uint32_t j = 0; j < model->helper_count; j++) {
         int32_t tiles = (int32_t)(2 * (i * model->helper_count + j));
         sp_lp_term(lp, all, tiles, 1);
@@ -150,7 +155,7 @@ static void add_helper(struct sp_lp *lp, const struct sp_partner_model *model, u
     double unit = (double)model->givers[0].time_ps;
     int32_t time = sp_lp_row(lp, -INFINITY, (double)helper->time_ps / unit);
     int32_t room = sp_lp_row(lp, -INFINITY, helper->tiles);
-    int32_t pairs = sp_lp_row(lp, -INFINITY, model->partner_limit ? model->partner_limit : INFINITY);
+    int32_t pairs = sp_lp_row(lp, -INFINITY, most_partners(helper));
     for (uint32_t i = 0; i < model->giver_count; i++) {
         int32_t tiles = (int32_t)(2 * (i * model->helper_count + j));
         sp_lp_term(lp, time, tiles, (double)model->givers[i].time_ps / unit);

@@ -22,12 +22,12 @@ enum sp_status sp_balance_lp_tiles(uint32_t count, const struct sp_seat *seats, 
 /* givers[i] has to give `tiles` of guest_ps each; helper j has free_ps of time and room for `tiles`. */
 struct sp_partner_seat {
     uint32_t seat, tiles;
-    int64_t time_ps; /* guest_ps of a giver, free_ps of a helper */
+    uint32_t partners; /* at most; 0: no limit */
+    int64_t time_ps;   /* guest_ps of a giver, free_ps of a helper */
 };
 struct sp_partner_model {
     uint32_t giver_count, helper_count;
     const struct sp_partner_seat *givers, *helpers;
-    uint32_t partner_limit; /* 0: none */
     int64_t nodes;
 };
 
