@@ -246,9 +246,12 @@ static void time_late(struct timing *t)
 /* --- Waves -------------------------------------------------------------------------------------------------
  */
 
+/* Joined pairs cannot be cut into layers, and a stage may have none. */
 static bool may_join(const struct timing *t, uint64_t index)
 {
-    return has_attention(t->order->passes[index].kind) && !t->order->passes[index].joined;
+    const struct sp_pass *pass = &t->order->passes[index];
+    return has_attention(pass->kind) && !pass->joined &&
+           (!t->plan->has_model || t->plan->stages[pass->stage].layer_count > 0);
 }
 
 /* The device whose next pass can wait least; device_count where none is ready. */

@@ -248,8 +248,13 @@ Test(balance, large_random_waves_hold)
         for (uint32_t i = 0; i < count; i++) {
             uint32_t tiles = (uint32_t)between(&state, 0, 4000);
             int64_t give = round % 2 ? 77777 : between(&state, 50000, 60000);
-            seats[i] = (struct sp_seat){
-                between(&state, 1000000, 3000000) + tiles * give, give, give, 0, tiles, UINT32_MAX};
+            seats[i] = (struct sp_seat){.load_ps = between(&state, 1000000, 3000000) + tiles * give,
+                                        .give_ps = give,
+                                        .guest_ps = give,
+                                        .split_ps = round % 4 ? 0 : 3 * give / 2,
+                                        .tiles = tiles,
+                                        .room = UINT32_MAX,
+                                        .partners = round % 3 ? 0 : 3};
             if (give > tile)
                 tile = give;
         }
