@@ -51,9 +51,10 @@ static bool allowed(void)
 
 void *sp_alloc(size_t count, size_t size)
 {
-    if (!allowed())
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || !allowed())
         return NULL;
-    return calloc(count ? count : 1, size ? size : 1);
+    return calloc(bytes ? bytes : 1, 1);
 }
 
 void *sp_realloc(void *block, size_t count, size_t size)

@@ -57,6 +57,9 @@ struct json_scan {
 /* True when the whole text is one valid JSON value. */
 bool sp_json_scan(struct json_scan *scan);
 
+/* Bytes of the valid UTF-8 sequence at text, which begins with a byte above 0x7f; 0 where there is none. */
+size_t sp_utf8_size(const unsigned char *text, size_t left);
+
 /* Fills *error's source, path, line and column for the scanner's position. */
 void sp_json_place(const struct json_scan *scan, const char *source, size_t at, struct sp_error *error);
 

@@ -142,8 +142,7 @@ static bool scan_escape(struct json_scan *scan)
     return byte != 'u' || scan_unicode_escape(scan);
 }
 
-/* Bytes of the valid UTF-8 sequence at text, which begins with a byte above 0x7f; 0 where there is none. */
-static size_t utf8_size(const unsigned char *text, size_t left)
+size_t sp_utf8_size(const unsigned char *text, size_t left)
 {
     static const struct {
         unsigned char first_low, first_high, second_low, second_high, size;
@@ -188,7 +187,7 @@ static bool scan_string(struct json_scan *scan)
         } else if (text[at] < 0x20) {
             return expected(scan, "an escape for a control character");
         } else {
-            size_t size = utf8_size(text + at, scan->size - at);
+            size_t size = sp_utf8_size(text + at, scan->size - at);
             if (size == 0)
                 return expected(scan, "valid UTF-8");
             scan->at += size;

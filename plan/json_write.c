@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "slimpipe/json.h"
+#include "json_internal.h"
 
 enum { LEVELS = 64, DIGITS = 17 /* tell any two doubles apart */ };
 
@@ -188,16 +188,29 @@ static void put_escaped(FILE *stream, unsigned char byte)
     fprintf(stream, "\\u%04x", byte);
 }
 
+/* Bytes at text that go out as they are; 0 where something else has to stand for the first. */
+static size_t plain_size(const unsigned char *text, size_t left)
+{
+    if (text[0] >= 0x80)
+        return sp_utf8_size(text, left);
+    return text[0] >= 0x20 && text[0] != '"' && text[0] != '\\';
+}
+
 void sp_json_put_piece(struct sp_json_writer *writer, const char *text, size_t size)
 {
-    size_t plain = 0;
-    for (size_t i = 0; i < size; i++) {
+    size_t plain = 0, i = 0;
+    while (i < size) {
         unsigned char byte = (unsigned char)text[i];
-        if (byte >= 0x20 && byte != '"' && byte != '\\')
+        size_t step = plain_size((const unsigned char *)text + i, size - i);
+        i += step;
+        if (step > 0)
             continue;
         fwrite(text + plain, 1, i - plain, writer->stream);
-        put_escaped(writer->stream, byte);
-        plain = i + 1;
+        if (byte >= 0x80)
+            fputs("\\ufffd", writer->stream); /* no UTF-8: the replacement character */
+        else
+            put_escaped(writer->stream, byte);
+        plain = ++i;
     }
     fwrite(text + plain, 1, size - plain, writer->stream);
 }

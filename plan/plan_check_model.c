@@ -46,8 +46,10 @@ static enum sp_status check_split(struct plan_checker *checker, const struct sp_
         return sp_plan_refuse(checker, sp_plan_place_at("$.parallel.tensor"),
                               "%" PRId64 " attention heads do not divide among %" PRId64 " tensor ranks",
                               model->heads, parallel->tensor);
-    int64_t experts = model->experts ? model->experts : 1;
-    if (experts % parallel->expert != 0)
+    if (model->experts == 0 && parallel->expert > 1)
+        return sp_plan_refuse(checker, sp_plan_place_at("$.parallel.expert"),
+                              "expected 1 for a model without experts, found %" PRId64, parallel->expert);
+    if (model->experts % parallel->expert != 0)
         return sp_plan_refuse(checker, sp_plan_place_at("$.parallel.expert"),
                               "%" PRId64 " experts do not divide among %" PRId64 " expert ranks",
                               model->experts, parallel->expert);

@@ -113,6 +113,9 @@ static enum sp_status read_costs(const struct plan_reader *reader)
         plan->costs = target;
         return sp_plan_read_fields(reader->json, costs, sp_plan_cost_fields, plan, target, reader->error);
     }
+    if (!sp_json_find(reader->root, "model"))
+        return sp_json_error(reader->json, reader->root, reader->error,
+                             "expected model, cluster and profile, or pass_costs");
     enum sp_status status = read_object(reader, "model", sp_plan_model_fields, &plan->model);
     if (!status)
         status = read_object(reader, "cluster", sp_plan_cluster_fields, &plan->cluster);
@@ -149,22 +152,14 @@ static enum sp_status read_document(struct plan_reader *reader)
     return status;
 }
 
-enum sp_status sp_plan_read(const char *path, struct sp_plan **ret_plan, struct sp_error *error)
+/* Destroys json. */
+static enum sp_status read_plan(struct sp_json *json, struct sp_plan **ret_plan, struct sp_error *error)
 {
-    struct sp_json *json = NULL;
-    struct sp_plan *plan = NULL;
-    struct sp_error own; /* the checks write a message that is then placed, so there must be one */
-    enum sp_status status = sp_json_read(path, &json, &own);
-    if (status)
-        goto out;
-    plan = sp_plan_create();
-    if (!plan) {
-        status = sp_error_set(&own, SP_MEMORY, "out of memory while reading a plan");
-        goto out;
-    }
-    struct plan_reader reader = {.json = json, .root = sp_json_root(json), .plan = plan, .error = &own};
+    struct sp_error own; /* a check's message gets its place here, so there must be one */
     struct sp_plan_place place;
-    status = read_document(&reader);
+    struct sp_plan *plan = sp_plan_create();
+    struct plan_reader reader = {.json = json, .root = sp_json_root(json), .plan = plan, .error = &own};
+    enum sp_status status = plan ? read_document(&reader) : sp_plan_reader_out_of_memory(&reader);
     if (status)
         goto out;
     status = sp_plan_check_document(plan, reader.part_begin, &place, &own);
@@ -180,4 +175,19 @@ out:
     }
     *ret_plan = plan;
     return SP_OK;
+}
+
+enum sp_status sp_plan_read(const char *path, struct sp_plan **ret_plan, struct sp_error *error)
+{
+    struct sp_json *json;
+    enum sp_status status = sp_json_read(path, &json, error);
+    return status ? status : read_plan(json, ret_plan, error);
+}
+
+enum sp_status sp_plan_parse(const char *text, size_t size, const char *source, struct sp_plan **ret_plan,
+                             struct sp_error *error)
+{
+    struct sp_json *json;
+    enum sp_status status = sp_json_parse(text, size, source, &json, error);
+    return status ? status : read_plan(json, ret_plan, error);
 }

@@ -154,26 +154,32 @@ static void write_document(FILE *stream, const struct sp_plan *plan, const struc
     sp_json_writer_finish(&writer);
 }
 
-enum sp_status sp_plan_write(const struct sp_plan *plan, const char *path, struct sp_error *error)
+enum sp_status sp_plan_print(const struct sp_plan *plan, FILE *stream, struct sp_error *error)
 {
     struct sp_pass_table *table = NULL;
     struct sp_arena *scratch = NULL;
-    struct sp_file file = {0};
-    enum sp_status status = SP_OK;
     if (plan->exchange_count > 0) {
         scratch = sp_arena_create();
         table = scratch ? sp_pass_table_create(plan, scratch) : NULL;
         if (!table) {
-            status = sp_error_set(error, SP_MEMORY, "out of memory while writing a plan");
-            goto out;
+            sp_arena_destroy(scratch);
+            return sp_error_set(error, SP_MEMORY, "out of memory while writing a plan");
         }
     }
-    status = sp_file_create(path, &file, error);
-    if (status)
-        goto out;
-    write_document(file.stream, plan, table);
-    status = sp_file_commit(&file, error);
-out:
+    write_document(stream, plan, table);
     sp_arena_destroy(scratch);
+    return SP_OK;
+}
+
+enum sp_status sp_plan_write(const struct sp_plan *plan, const char *path, struct sp_error *error)
+{
+    struct sp_file file;
+    enum sp_status status = sp_file_create(path, &file, error);
+    if (status)
+        return status;
+    status = sp_plan_print(plan, file.stream, error);
+    if (!status)
+        status = sp_file_commit(&file, error);
+    sp_file_discard(&file);
     return status;
 }

@@ -117,7 +117,10 @@ void sp_json_put_real(struct sp_json_writer *writer, const char *key, double num
 void sp_json_put_bool(struct sp_json_writer *writer, const char *key, bool flag);
 void sp_json_put_string(struct sp_json_writer *writer, const char *key, const char *text);
 void sp_json_put_null(struct sp_json_writer *writer, const char *key);
-/* A string written in pieces, each escaped as needed: begin, any number of pieces, end. */
+/*
+ * A string written in pieces of whole characters, each escaped as needed: begin, any number of pieces, end.
+ * What is no UTF-8 becomes U+FFFD.
+ */
 void sp_json_begin_string(struct sp_json_writer *writer, const char *key);
 void sp_json_put_piece(struct sp_json_writer *writer, const char *text, size_t size);
 void sp_json_end_string(struct sp_json_writer *writer);

@@ -204,9 +204,14 @@ void sp_plan_destroy(struct sp_plan *plan);
 /* Reads and checks; `-` for standard input. */
 enum sp_status sp_plan_read(const char *path, struct sp_plan **ret_plan,
                             struct sp_error *error) SP_MUST_CHECK;
-/* The canonical form: read, written, read again it is byte for byte the same. */
+/* The same from size bytes of text. source names it in messages. */
+enum sp_status sp_plan_parse(const char *text, size_t size, const char *source, struct sp_plan **ret_plan,
+                             struct sp_error *error) SP_MUST_CHECK;
+/* The canonical form of a valid plan: read, written, read again it is byte for byte the same. */
 enum sp_status sp_plan_write(const struct sp_plan *plan, const char *path,
                              struct sp_error *error) SP_MUST_CHECK;
+/* The same to a stream, whose errors are the caller's to look for. SP_MEMORY. */
+enum sp_status sp_plan_print(const struct sp_plan *plan, FILE *stream, struct sp_error *error) SP_MUST_CHECK;
 
 /*
  * All checks of the door on a plan built in memory: limits, every pass present exactly once and on a device
