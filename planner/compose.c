@@ -149,7 +149,7 @@ static enum sp_status fill_order(struct composing *composing)
     return sp_plan_check(plan, composing->error);
 }
 
-static enum sp_status compose(struct composing *composing)
+static enum sp_status fill_frame(struct composing *composing)
 {
     const struct sp_request *request = composing->request;
     struct sp_plan *plan = composing->plan;
@@ -164,7 +164,15 @@ static enum sp_status compose(struct composing *composing)
                                        &plan->costs, composing->error)))
         return status;
     fill_policies(composing);
-    return fill_order(composing);
+    return SP_OK;
+}
+
+enum sp_status sp_compose_frame(const struct sp_request *request, struct sp_plan *plan,
+                                struct sp_error *error)
+{
+    struct composing composing = {.request = request, .plan = plan, .error = error};
+
+    return fill_frame(&composing);
 }
 
 enum sp_status sp_plan_compose(const struct sp_request *request, struct sp_plan **ret_plan,
@@ -175,7 +183,9 @@ enum sp_status sp_plan_compose(const struct sp_request *request, struct sp_plan 
 
     if (!composing.plan)
         return sp_error_set(error, SP_MEMORY, "no memory for the plan");
-    status = compose(&composing);
+    status = fill_frame(&composing);
+    if (!status)
+        status = fill_order(&composing);
     if (status)
         sp_plan_destroy(composing.plan);
     else

@@ -20,4 +20,8 @@ enum sp_status sp_compose_workload(struct composing *composing) SP_MUST_CHECK;
 /* Stages with their devices and layers, for the shape, which is checked. */
 enum sp_status sp_compose_stages(struct composing *composing) SP_MUST_CHECK;
 
+/* Fills a plan from sp_plan_create with everything but the order: enough for its costs. */
+enum sp_status sp_compose_frame(const struct sp_request *request, struct sp_plan *plan,
+                                struct sp_error *error) SP_MUST_CHECK;
+
 #endif

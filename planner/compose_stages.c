@@ -72,11 +72,13 @@ static enum sp_status fill_layers(struct composing *composing, struct sp_stage *
 static enum sp_status place_stage(const struct composing *composing, struct sp_stage *stage, uint32_t number)
 {
     const struct sp_schedule *schedule = composing->schedule;
+    const struct sp_request *request = composing->request;
     uint32_t *twin;
 
     stage->device = sp_schedule_device(schedule, &composing->shape, number);
-    stage->recompute = composing->request->recompute;
-    stage->offload_permille = composing->request->offload_permille;
+    stage->recompute = request->stage_recompute ? request->stage_recompute[number] : request->recompute;
+    stage->offload_permille =
+        request->stage_offload ? request->stage_offload[number] : request->offload_permille;
     stage->train = schedule->traits & SP_SCHEDULE_FORWARD_ONLY ? SP_TRAIN_NONE : SP_TRAIN_FULL;
     if (!schedule->twin)
         return SP_OK;

@@ -37,6 +37,7 @@ PUBLIC = {
     "json.h": "plan",
     "model.h": "cost",
     "schedule.h": "planner",
+    "search.h": "planner",
     "status.h": "plan",
 }
 # Their structs are part of the plan document, so whoever sees a plan sees them; their functions stay with their folder.

@@ -4,6 +4,7 @@
 #define SLIMPIPE_PLANNER_H
 
 #include "slimpipe/plan.h"
+#include "slimpipe/program.h"
 #include "slimpipe/schedule.h"
 
 /* One fully chosen configuration. Zero or NULL means the default, stated at each field. */
@@ -62,5 +63,14 @@ const struct sp_exchange_policy *sp_exchange_policy_find(const char *name);
  * stage's backward. Found by simulating the order; never makes a cycle.
  */
 enum sp_status sp_vocabulary_place(struct sp_plan *plan, struct sp_error *error) SP_MUST_CHECK;
+
+/*
+ * A lower bound of the makespan of any order and any exchange of the plan's passes: stages, slices and costs are
+ * given, attention over past slices may be computed anywhere. A linear programme (GLPK) over the idle time that
+ * the pipeline's fill and drain force on each device and the attention that could be moved into it. At least
+ * sp_sim_bound where nothing can be moved. Whole nanoseconds, rounded down.
+ */
+enum sp_status sp_plan_bound(const struct sp_program *program, int64_t *ret_bound_ns, struct sp_error *error)
+    SP_MUST_CHECK;
 
 #endif

@@ -62,6 +62,8 @@ struct sp_schedule {
      * it. */
     enum sp_status (*order)(const struct sp_shape *shape, struct sp_order_builder *builder,
                             struct sp_error *error);
+    /* Mean-idle bubble with equal passes, B = 2 F and free messages, where it has a closed form; else NULL. */
+    double (*bubble)(const struct sp_shape *shape);
 };
 
 /* All schedules, NULL-terminated. */

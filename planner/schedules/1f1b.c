@@ -24,10 +24,18 @@ static enum sp_status order(const struct sp_shape *shape, struct sp_order_builde
     return SP_OK;
 }
 
+static double bubble(const struct sp_shape *shape)
+{
+    double fill = shape->devices - 1;
+
+    return fill / ((double)shape->microbatches + fill);
+}
+
 const struct sp_schedule sp_schedule_1f1b = {
     .name = "1f1b",
     .description = "one forward, one backward; p - r microbatches in flight on rank r",
     .source = "PipeDream-Flush, arXiv 2006.09503",
     .check = sp_schedule_check_any,
     .order = order,
+    .bubble = bubble,
 };

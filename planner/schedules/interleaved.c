@@ -66,6 +66,13 @@ static enum sp_status order(const struct sp_shape *shape, struct sp_order_builde
     return SP_OK;
 }
 
+static double bubble(const struct sp_shape *shape)
+{
+    double fill = shape->devices - 1;
+
+    return fill / ((double)shape->chunks * shape->microbatches + fill);
+}
+
 const struct sp_schedule sp_schedule_interleaved = {
     .name = "interleaved",
     .description = "1F1B over v chunks per device, in groups of microbatches",
@@ -74,4 +81,5 @@ const struct sp_schedule sp_schedule_interleaved = {
     .default_chunks = 2,
     .check = check,
     .order = order,
+    .bubble = bubble,
 };
