@@ -11,6 +11,7 @@ enum {
     HEADING = 24,
     CURVE = 96,
     LEGEND = 30,
+    LINE = 13,                         /* between lines of text */
     LAYERS = SP_MEMORY_CATEGORIES + 1, /* the categories, and units held where there are no bytes */
 };
 static const char held_fill[] = "#a9c1dc";
@@ -134,12 +135,13 @@ double sp_svg_memory_height(const struct sp_svg_panel *panel)
     return HEADING + CURVE + (has_bytes(panel) ? LEGEND : 8);
 }
 
-/* The cap as a line, where the curve's scale reaches it. */
-static void put_cap(struct sp_svg *svg, const struct sp_svg_panel *panel, double bottom, double scale)
+/* The cap as a line, where the curve's scale reaches it; its words keep clear of the peak's. */
+static void put_cap(struct sp_svg *svg, const struct sp_svg_panel *panel, double bottom, double scale,
+                    double peak_y)
 {
     bool asked = panel->timeline->program->plan->memory_cap_bytes > 0;
-    double cap = (double)cap_of(panel), y = bottom - cap * scale;
-    if (cap <= 0 || y < bottom - CURVE - 1)
+    double y = bottom - (double)cap_of(panel) * scale, words_y = y;
+    if (cap_of(panel) <= 0 || y < bottom - CURVE - 1)
         return;
     sp_emit_text(&svg->out, "<path stroke=\"#c0392b\" stroke-width=\"1\" stroke-dasharray=\"5 3\" d=\"M");
     sp_emit_coordinate(&svg->out, SP_SVG_LEFT);
@@ -148,10 +150,12 @@ static void put_cap(struct sp_svg *svg, const struct sp_svg_panel *panel, double
     sp_emit_text(&svg->out, "h");
     sp_emit_coordinate(&svg->out, SP_SVG_PLOT);
     sp_emit_text(&svg->out, "\"/>\n");
+    if (fabs(y - peak_y) < LINE)
+        words_y = y > peak_y ? peak_y + LINE : peak_y - LINE;
     char words[64];
     snprintf(words, sizeof words, "%s %s", asked ? "cap" : "device memory",
-             sp_format_bytes((int64_t)cap).text);
-    sp_svg_put_text(svg, SP_SVG_LEFT + SP_SVG_PLOT + 8, y + 4, 11, "g", words);
+             sp_format_bytes(cap_of(panel)).text);
+    sp_svg_put_text(svg, SP_SVG_LEFT + SP_SVG_PLOT + 8, words_y + 4, 11, "g", words);
 }
 
 static void put_legend(struct sp_svg *svg, const struct sp_device_memory *memory, double y)
@@ -189,13 +193,11 @@ void sp_svg_put_memory(struct sp_svg *svg, const struct sp_svg_panel *panel, dou
     double peak = bytes ? (double)memory->peak_bytes : (double)memory->peak_in_flight;
     snprintf(words, sizeof words, "peak %s",
              bytes ? sp_format_bytes(memory->peak_bytes).text : sp_format_count(peak).text);
-    /* Clear of the cap's words, which are at the top. */
-    double y = curve.bottom - peak * curve.scale + 4,
-           highest = curve.bottom - CURVE + (scale_of(panel) > peak ? 18 : 4);
-    sp_svg_put_text(svg, SP_SVG_LEFT + SP_SVG_PLOT + 8, fmax(y, highest), 11, "", words);
+    double peak_y = curve.bottom - peak * curve.scale;
+    sp_svg_put_text(svg, SP_SVG_LEFT + SP_SVG_PLOT + 8, peak_y + 4, 11, "", words);
     sp_svg_put_text(svg, SP_SVG_LEFT - 8, curve.bottom, 11, "e g", "0");
     if (bytes) {
-        put_cap(svg, panel, curve.bottom, curve.scale);
+        put_cap(svg, panel, curve.bottom, curve.scale, peak_y);
         put_legend(svg, memory, curve.bottom + 12);
     }
 }

@@ -92,39 +92,45 @@ double sp_svg_panel_height(const struct sp_svg_panel *panel)
     return panel->rows.count * panel->pitch;
 }
 
-/*
- * Whether boxes say the whole name of their pass: where a device has several stages, and there is room for
- * the longest name in a box of half the mean width.
- */
-static bool names_in_full(const struct sp_svg_panel *panel)
+enum label { LABEL_FULL, LABEL_SHORT };
+
+/* "12F0.31", or only "0.31". */
+static void name_pass(const struct sp_plan *plan, const struct sp_pass *pass, enum label label, char name[32])
+{
+    if (label == LABEL_FULL)
+        sp_pass_text(pass, plan->slice_count, name, 32);
+    else if (plan->slice_count > 1)
+        snprintf(name, 32, "%" PRIu32 ".%" PRIu16, pass->microbatch, pass->slice);
+    else
+        snprintf(name, 32, "%" PRIu32, pass->microbatch);
+}
+
+/* Whether the longest name has room in most boxes, of which the forwards are narrower than the mean. */
+static bool label_fits(const struct sp_svg_panel *panel, enum label label, double size)
 {
     const struct sp_plan *plan = panel->timeline->program->plan;
     struct sp_pass last = {.stage = (uint16_t)(plan->stage_count - 1),
                            .microbatch = (uint32_t)plan->workload.microbatches - 1,
                            .slice = (uint16_t)(plan->slice_count - 1)};
     char name[32];
-    sp_pass_text(&last, plan->slice_count, name, sizeof name);
-    return plan->stage_count > panel->rows.device_count &&
-           sp_svg_text_width(name, 9) + 4 <= panel->box_width / 2;
+    name_pass(plan, &last, label, name);
+    return sp_svg_text_width(name, size) + 4 <= 0.6 * panel->box_width;
 }
 
-/* Microbatch and slice, or the whole name, if it fits into the box. */
+/*
+ * A pass's name in its box where that is wide enough; all in one size. With one stage per device the row and
+ * the colour say what the short name does not.
+ */
 static void put_label(struct sp_svg *svg, const struct sp_svg_panel *panel, uint32_t number, double x,
                       double y, double width, double height)
 {
     const struct sp_plan *plan = panel->timeline->program->plan;
-    const struct sp_pass *pass = &plan->order.passes[number];
+    bool several = plan->stage_count > panel->rows.device_count;
+    enum label label = several && label_fits(panel, LABEL_FULL, 9) ? LABEL_FULL : LABEL_SHORT;
+    double size = panel->pitch >= 24 && label_fits(panel, label, 11) ? 11 : 9;
     char name[32];
-    double size = height < 18 ? 9 : 11;
-    if (names_in_full(panel))
-        sp_pass_text(pass, plan->slice_count, name, sizeof name);
-    else if (plan->slice_count > 1)
-        snprintf(name, sizeof name, "%" PRIu32 ".%" PRIu16, pass->microbatch, pass->slice);
-    else
-        snprintf(name, sizeof name, "%" PRIu32, pass->microbatch);
-    if (sp_svg_text_width(name, size) + 4 > width)
-        size = 9;
-    if (sp_svg_text_width(name, size) + 4 <= width)
+    name_pass(plan, &plan->order.passes[number], label, name);
+    if (sp_svg_text_width(name, size) + 3 <= width)
         sp_svg_put_text(svg, x + width / 2, y + height / 2 + size * 0.36, size, "m", name);
 }
 
