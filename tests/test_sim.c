@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 
 #include "program_builder.h"
-#include "slimpipe/sim.h"
+#include "support.h"
 
 static void run(struct builder *b, enum sp_sim_rules rules)
 {
@@ -341,6 +341,33 @@ Test(bound, leaves_out_what_the_order_makes)
     cr_assert_eq(sp_sim_bound(&b->program, &bound, &error), SP_OK);
     cr_expect_eq(bound, 10 + 20);
     free(b);
+}
+
+/* Schedules that keep one device busy from its first work to its last cannot be beaten. */
+Test(bound, is_met_by_balanced_schedules)
+{
+    static const struct {
+        char schedule[16];
+        uint32_t devices, chunks, microbatches, slices;
+    } shapes[] = {{"1f1b", 4, 1, 8, 1},     {"1f1b", 16, 1, 64, 1},    {"interleaved", 4, 2, 8, 1},
+                  {"slimpipe", 4, 1, 4, 4}, {"slimpipe", 4, 2, 3, 12}, {"slimpipe", 8, 5, 2, 16},
+                  {"slimpipe", 4, 3, 2, 6}, {"slimpipe", 32, 1, 2, 32}};
+    struct unit_costs unit;
+
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+        struct sp_request request = {.schedule = shapes[k].schedule,
+                                     .costs = unit_costs_init(&unit, 1000, 1000, 1000, 0),
+                                     .cost_stages = 1,
+                                     .parallel = {.pipeline = shapes[k].devices},
+                                     .chunks = shapes[k].chunks,
+                                     .microbatches = shapes[k].microbatches,
+                                     .slices = shapes[k].slices};
+        struct simulated s = simulate_request(&request, SP_SIM_LINKS);
+        cr_expect_eq(s.metrics.makespan_ns, s.metrics.bound_ns, "%s of %u devices: %ld, bound %ld",
+                     shapes[k].schedule, shapes[k].devices, (long)s.metrics.makespan_ns,
+                     (long)s.metrics.bound_ns);
+        drop_simulated(&s);
+    }
 }
 
 Test(ledger, sweeps_a_device)
