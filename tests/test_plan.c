@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "plan_property.h"
+#include "random.h"
 #include "slimpipe/arena.h"
 #include "slimpipe/file.h"
 
@@ -105,23 +106,13 @@ Test(plan, missing_file_is_an_io_error)
     cr_expect_null(plan);
 }
 
-static uint64_t random_state;
-
-static uint32_t random_below(uint32_t limit)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (uint32_t)((random_state >> 32) % limit);
-}
-
 /* Exchanges two runs of bytes of the text that begin behind blanks: tokens, mostly. */
-static void swap_tokens(struct text *text)
+static void swap_tokens(struct text *text, struct random *random)
 {
     char buffer[2][16];
     size_t at[2], size[2];
     for (int i = 0; i < 2; i++) {
-        at[i] = random_below((uint32_t)text->size);
+        at[i] = random_below(random, (uint32_t)text->size);
         while (at[i] > 0 && text->bytes[at[i] - 1] != ' ' && text->bytes[at[i] - 1] != '"')
             at[i]--;
         size[i] = strcspn(text->bytes + at[i], " \"\n");
@@ -135,25 +126,26 @@ static void swap_tokens(struct text *text)
     memcpy(text->bytes + at[1], buffer[0], size[0]);
 }
 
-static void damage(struct text *text)
+static void damage(struct text *text, struct random *random)
 {
     static const char pool[] = "0123456789{}[]\",:.-+eE FBIWSTROL();@<>\\u\n\t\x80\xc3\xff";
-    uint32_t at = random_below((uint32_t)text->size), count = 1 + random_below(12);
+    uint32_t at = random_below(random, (uint32_t)text->size), count = 1 + random_below(random, 12);
     if (count > text->size - at)
         count = (uint32_t)text->size - at;
-    switch (random_below(4)) {
+    switch (random_below(random, 4)) {
     case 0:
-        text->bytes[at] = pool[random_below(sizeof pool - 1)];
+        text->bytes[at] = pool[random_below(random, sizeof pool - 1)];
         break;
     case 1:
         memmove(text->bytes + at, text->bytes + at + count, text->size - at - count);
         text->size -= count;
         break;
     case 2:
-        memmove(text->bytes + random_below((uint32_t)(text->size - count + 1)), text->bytes + at, count);
+        memmove(text->bytes + random_below(random, (uint32_t)(text->size - count + 1)), text->bytes + at,
+                count);
         break;
     default:
-        swap_tokens(text);
+        swap_tokens(text, random);
     }
     text->bytes[text->size] = 0;
 }
@@ -162,7 +154,7 @@ Test(plan, damaged_text_is_refused_or_round_trips)
 {
     const uint64_t seed = 20240613;
     glob_t found = find_fixtures("tests/plans/good/*.json", 6);
-    random_state = seed;
+    struct random random = {seed};
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct text file = read_text(found.gl_pathv[i]);
         char *bytes = malloc(file.size + 1);
@@ -170,8 +162,8 @@ Test(plan, damaged_text_is_refused_or_round_trips)
         for (int j = 0; j < 250; j++) {
             struct text text = {bytes, file.size};
             memcpy(bytes, file.bytes, file.size + 1);
-            for (uint32_t k = 0; k <= random_below(3) && text.size > 0; k++)
-                damage(&text);
+            for (uint32_t k = 0; k <= random_below(&random, 3) && text.size > 0; k++)
+                damage(&text, &random);
             const char *wrong = check_plan_text(text.bytes, text.size);
             cr_assert_null(wrong, "%s (%s, seed %lu, damage %d):\n%.*s", wrong, found.gl_pathv[i],
                            (unsigned long)seed, j, (int)text.size, text.bytes);
