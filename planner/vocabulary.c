@@ -16,6 +16,7 @@
 #include "slimpipe/program.h"
 #include "slimpipe/sim.h"
 #include "slimpipe/timeline.h"
+#include "waves.h"
 
 struct key {
     int64_t time;
@@ -137,18 +138,32 @@ out:
     return status;
 }
 
-/* With an exchange the times are those of balanced slices: the exchange is filled in later. */
+/*
+ * An exchange is filled in later, and makes all slices last equally long and the passes of a wave start
+ * together (waves.h): then these are the times.
+ */
 static enum sp_status find_keys(struct placing *placing, struct sp_arena *arena, struct sp_error *error)
 {
-    struct sp_plan copy = *placing->plan;
+    const struct sp_plan *plan = placing->plan;
+    uint64_t count = plan->order.begin[plan->order.device_count];
+    struct sp_plan copy = *plan;
+    struct sp_waves waves;
+    enum sp_status status;
 
     copy.exchange_count = 0;
-    if (strcmp(copy.exchange_policy, "none") != 0) {
-        if (!(copy.costs = balanced_costs(placing->plan, placing->cost, arena)))
-            return out_of_memory(error);
-        copy.has_model = false;
+    if (strcmp(plan->exchange_policy, "none") == 0)
+        return simulate(placing, &copy, error);
+    if (!(copy.costs = balanced_costs(plan, placing->cost, arena)))
+        return out_of_memory(error);
+    copy.has_model = false;
+    if ((status = simulate(placing, &copy, error)) ||
+        (status = sp_waves_find(plan, placing->cost, arena, &waves, error)))
+        return status;
+    for (uint64_t i = 0; i < count; i++) {
+        placing->keys[i].time = waves.pass_start_ns[i];
+        placing->ends[i] = waves.pass_end_ns[i];
     }
-    return simulate(placing, &copy, error);
+    return SP_OK;
 }
 
 /* --- Events ------------------------------------------------------------------------------------------- */
