@@ -164,9 +164,20 @@ static void parse_times(const char *text, int64_t *times, int count)
 }
 
 /*
- * Measured stage times of 1F1B on 8 A100 (sail-sg/VocabularyParallelism, artifact/exp_one_host.csv): the
- * simulated iteration is within 1.0 % of the measured one on average. A hop is its bytes (bf16 hidden states
- * of one sequence) over the A100's NVLink.
+ * What a hop costs between two GPUs of an 8 x A100 server, per byte of bf16 hidden states: the profiled
+ * communication times of arXiv 2401.10241, Table 9, models of Table 3 (1.5B: b 6, s 1024, h 2304; 6.2B: b 3,
+ * s 1024, h 4096).
+ */
+static double hop_ns_per_byte(void)
+{
+    double first = 0.601e6 / (2.0 * 6 * 1024 * 2304), second = 0.527e6 / (2.0 * 3 * 1024 * 4096);
+    return (first + second) / 2;
+}
+
+/*
+ * Measured stage times of Megatron-LM's 1F1B on 8 A100 (sail-sg/VocabularyParallelism,
+ * artifact/exp_one_host.csv): the simulated iteration is within 1.0 % of the measured one on average. Its
+ * receives block: a hop takes the receiving device's time before the pass, so it is added to the pass.
  */
 Test(targets, measured_stage_times)
 {
@@ -174,27 +185,26 @@ Test(targets, measured_stage_times)
     char line[512], *fields[8];
     double error_sum = 0;
     int rows = 0;
-    struct sp_cluster cluster;
-    struct sp_error error;
     cr_assert(file);
-    cr_assert_eq(sp_cluster_read("a100-80g", &cluster, &error), SP_OK, "%s", error.message);
     cr_assert_eq(read_csv_row(file, line, sizeof line, fields, 8), 7);
     while (read_csv_row(file, line, sizeof line, fields, 8) == 7) {
-        int64_t forward[8], backward[8];
-        static const int64_t zero[8];
-        int64_t hop_bytes = 2 * atoll(fields[1]) * atoll(fields[2]);
-        int64_t hop_ns = cluster.intra_node.latency_ns +
-                         (int64_t)((double)hop_bytes / (double)cluster.intra_node.bytes_per_second * 1e9);
-        parse_times(fields[5], forward, 8);
-        parse_times(fields[6], backward, 8);
-        struct sp_pass_costs costs = {
-            .forward_ns = forward, .input_ns = backward, .weight_ns = zero, .message_ns = hop_ns};
-        struct sp_request request = unit_request("1f1b", 8, 1, 128, 1, &costs);
-        request.cost_stages = 8;
+        enum { STAGES = 8 };
+        int64_t forward[STAGES], backward[STAGES];
+        static const int64_t zero[STAGES];
+        int64_t hop_ns = (int64_t)(2.0 * atof(fields[1]) * atof(fields[2]) * hop_ns_per_byte());
+        parse_times(fields[5], forward, STAGES);
+        parse_times(fields[6], backward, STAGES);
+        for (int i = 0; i + 1 < STAGES; i++) {
+            forward[i + 1] += hop_ns;
+            backward[i] += hop_ns;
+        }
+        struct sp_pass_costs costs = {.forward_ns = forward, .input_ns = backward, .weight_ns = zero};
+        struct sp_request request = unit_request("1f1b", STAGES, 1, 128, 1, &costs);
+        request.cost_stages = STAGES;
         struct simulated s = simulate_request(&request, SP_SIM_PLAIN);
         double measured = atof(fields[3]) * 1e6;
         double relative = fabs((double)s.metrics.makespan_ns - measured) / measured;
-        cr_expect_lt(relative, 0.02, "%s: %.4f", fields[0], relative);
+        cr_expect_lt(relative, 0.015, "%s: %.4f", fields[0], relative);
         error_sum += relative;
         rows++;
         drop_simulated(&s);
