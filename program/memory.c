@@ -6,6 +6,9 @@
 
 #include "slimpipe/program.h"
 
+/* Those of one device lie apart, at no stride that the processor sees. */
+enum { PREFETCH_AHEAD = 16 };
+
 struct ledger {
     int64_t live[SP_MEMORY_CATEGORIES];
     int64_t total; /* device memory: all but OFFLOAD */
@@ -75,13 +78,17 @@ static void open_books(const struct sp_program *program, uint32_t device, struct
 void sp_program_memory(const struct sp_program *program, uint32_t device, struct sp_device_memory *ret_memory)
 {
     const uint32_t *begin = &program->stream_begin[(size_t)device * SP_STREAMS + SP_STREAM_COMPUTE];
+    const uint32_t *items = program->stream_items;
     struct sp_device_memory memory;
     struct ledger ledger;
 
     open_books(program, device, &ledger, &memory);
-    for (uint32_t k = begin[0]; k < begin[1]; k++)
-        if (program->instructions[program->stream_items[k]].memory != 0)
-            run(program, program->stream_items[k], &ledger, &memory);
+    for (uint32_t k = begin[0]; k < begin[1]; k++) {
+        if (k + PREFETCH_AHEAD < begin[1])
+            __builtin_prefetch(&program->instructions[items[k + PREFETCH_AHEAD]]);
+        if (program->instructions[items[k]].memory != 0)
+            run(program, items[k], &ledger, &memory);
+    }
     memcpy(memory.at_end, ledger.live, sizeof memory.at_end);
     *ret_memory = memory;
 }
