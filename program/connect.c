@@ -67,14 +67,18 @@ static void connect_output_forward(struct lowering *l, uint64_t index)
                   l->device_of[index], sp_cost_output_bytes(l->cost, pass->slice));
 }
 
-/* The last stage's backward waits for the gradient from every device's T. */
+/*
+ * The last stage's backward waits for the gradient from every device's T; with the one barrier of shard2 S
+ * has made it already, and T only adds the weight gradient.
+ */
 static void connect_output_gradient(struct lowering *l, uint64_t index)
 {
     const struct sp_pass *pass = &l->plan->order.passes[index];
+    enum sp_pass_kind kind = l->plan->vocabulary == SP_VOCABULARY_SHARD2 ? SP_PASS_S : SP_PASS_T;
     if (pass->stage != last_stage_of(l, pass->microbatch))
         return;
     for (uint32_t d = 0; d < l->plan->order.device_count; d++) {
-        uint64_t output = sp_pass_table_find_output(l->table, SP_PASS_T, d, pass->microbatch, pass->slice);
+        uint64_t output = sp_pass_table_find_output(l->table, kind, d, pass->microbatch, pass->slice);
         if (output != SP_NO_PASS)
             hand_over(l, SP_INSTRUCTION_SCATTER, output, l->last[output], d, l->first[index],
                       l->device_of[index], sp_cost_output_bytes(l->cost, pass->slice));
