@@ -8,6 +8,7 @@
 #include "random.h"
 #include "slimpipe/arena.h"
 #include "slimpipe/file.h"
+#include "slimpipe/program.h"
 
 struct text {
     char *bytes;
@@ -57,6 +58,22 @@ Test(plan, good_fixtures_round_trip)
         cr_expect_null(wrong, "%s: %s", path, wrong);
         free(printed);
         sp_free(file.bytes);
+        sp_plan_destroy(plan);
+    }
+    globfree(&found);
+}
+
+/* What the checks let in, the lowering can use. */
+Test(plan, good_fixtures_can_be_lowered)
+{
+    glob_t found = find_fixtures("tests/plans/good/*.json", 6);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        struct sp_plan *plan = read_plan(found.gl_pathv[i]);
+        struct sp_program *program = NULL;
+        struct sp_error error = {.status = SP_OK};
+        cr_expect_eq(sp_program_create(plan, &program, &error), SP_OK, "%s: %s", found.gl_pathv[i],
+                     error.message);
+        sp_program_destroy(program);
         sp_plan_destroy(plan);
     }
     globfree(&found);
