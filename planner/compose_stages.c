@@ -62,6 +62,8 @@ static enum sp_status fill_layers(struct composing *composing, struct sp_stage *
         return COMPOSE_FAIL(composing, "pp x vpp = %u x %u stages: expected at most the %lld layers of %s",
                             composing->shape.devices, composing->shape.chunks, (long long)model->layers,
                             model->name);
+    else if (model && composing->request->stage_division == SP_STAGES_WORK)
+        status = sp_compose_divide_stages(composing, stages, count);
     else if (model)
         spread_layers(composing, stages, count);
     for (uint32_t s = 1; s < count; s++)
