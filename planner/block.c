@@ -85,10 +85,11 @@ static bool is_better(struct result a, struct result b)
     return a.makespan < b.makespan || (a.makespan == b.makespan && a.sum_of_ends < b.sum_of_ends);
 }
 
-static void push_table(const struct sp_block_table *table, struct sp_order_builder *builder)
+/* whole: B for I, and no W. */
+static void push_table(const struct sp_block_table *table, bool whole, struct sp_order_builder *builder)
 {
-    static const enum sp_pass_kind kinds[LEGS] = {SP_PASS_F, SP_PASS_F, SP_PASS_I,
-                                                  SP_PASS_I, SP_PASS_W, SP_PASS_W};
+    static const enum sp_pass_kind split_kinds[LEGS] = {SP_PASS_F, SP_PASS_F, SP_PASS_I,
+                                                        SP_PASS_I, SP_PASS_W, SP_PASS_W};
     uint32_t p = table->device_count;
 
     for (uint32_t j = 0; j < p; j++) {
@@ -97,10 +98,18 @@ static void push_table(const struct sp_block_table *table, struct sp_order_build
         for (uint32_t t = 0; t < device->length; t++) {
             unsigned leg = device->slots[t];
             bool is_lower = leg == F0 || leg == I1 || leg == W1;
-            if (leg != FREE)
-                sp_order_push(builder, j, kinds[leg], is_lower ? j : 2 * p - 1 - j, done[leg]++, 0);
+            if (leg == FREE || (whole && leg >= W0))
+                continue;
+            sp_order_push(builder, j, whole && sp_leg_is_input(leg) ? SP_PASS_B : split_kinds[leg],
+                          is_lower ? j : 2 * p - 1 - j, done[leg]++, 0);
         }
     }
+}
+
+static enum sp_status short_of_memory(const struct sp_shape *shape, struct sp_error *error)
+{
+    return sp_error_set(error, SP_MEMORY, "no memory to schedule %u microbatches on %u devices",
+                        shape->microbatches, shape->devices);
 }
 
 static struct clock *create_clocks(const struct sp_shape *shape)
@@ -123,8 +132,7 @@ enum sp_status sp_block_push(const struct sp_shape *shape, const struct sp_block
 
     if (!clocks || !sp_block_table_init(&reordered, shape, blocks) ||
         !sp_block_table_init(&gathered, shape, blocks)) {
-        status = sp_error_set(error, SP_MEMORY, "no memory to schedule %u microbatches on %u devices",
-                              shape->microbatches, shape->devices);
+        status = short_of_memory(shape, error);
         goto out;
     }
     sp_block_table_lay_out(&reordered, blocks);
@@ -132,12 +140,29 @@ enum sp_status sp_block_push(const struct sp_shape *shape, const struct sp_block
     sp_block_table_lay_out(&gathered, blocks);
     sp_block_table_gather(&gathered);
     if (is_better(evaluate(&gathered, shape, clocks), evaluate(&reordered, shape, clocks)))
-        push_table(&gathered, builder);
+        push_table(&gathered, false, builder);
     else
-        push_table(&reordered, builder);
+        push_table(&reordered, false, builder);
 out:
     sp_block_table_finish(&reordered);
     sp_block_table_finish(&gathered);
     sp_free(clocks);
+    return status;
+}
+
+enum sp_status sp_block_push_whole(const struct sp_shape *shape, const struct sp_block *blocks,
+                                   struct sp_order_builder *builder, struct sp_error *error)
+{
+    struct sp_block_table table;
+    enum sp_status status = SP_OK;
+
+    if (sp_block_table_init(&table, shape, blocks)) {
+        sp_block_table_lay_out(&table, blocks);
+        sp_block_table_gather_whole(&table);
+        push_table(&table, true, builder);
+    } else {
+        status = short_of_memory(shape, error);
+    }
+    sp_block_table_finish(&table);
     return status;
 }

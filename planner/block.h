@@ -20,4 +20,8 @@ struct sp_block {
 enum sp_status sp_block_push(const struct sp_shape *shape, const struct sp_block *blocks,
                              struct sp_order_builder *builder, struct sp_error *error);
 
+/* The same with B in the place of I and W; a block's backward has two slots. */
+enum sp_status sp_block_push_whole(const struct sp_shape *shape, const struct sp_block *blocks,
+                                   struct sp_order_builder *builder, struct sp_error *error);
+
 #endif

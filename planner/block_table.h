@@ -83,5 +83,7 @@ uint32_t sp_block_table_earliest(const struct sp_block_table *table, uint32_t j,
  */
 void sp_block_table_reorder(struct sp_block_table *table);
 void sp_block_table_gather(struct sp_block_table *table);
+/* The same where W stays behind its I (block_whole.c). */
+void sp_block_table_gather_whole(struct sp_block_table *table);
 
 #endif

@@ -19,8 +19,10 @@ struct sp_shape {
     uint32_t slices;       /* n */
     uint32_t window;       /* SlimPipe: extra units per later rank, 1 or 2; 0: the schedule's default */
     uint32_t group;        /* group size of interleaved and GIS; 0: the default */
-    int64_t
-        memory_units; /* for automatic schedules: cap in 1/1000 stage activations of a microbatch; 0: none */
+    /* For automatic schedules: the cap, in 1/1000 of the activations of a microbatch on a device (all its
+     * chunks), 0: none; and how much of a unit's activations stays from I until W, in 1/1000, 0: 500. */
+    int64_t memory_units;
+    uint32_t weight_held_permille;
     /* For schedules that look at times (ZB automatic, V greedy): mean of one pass, and a hop. */
     int64_t forward_ns, input_ns, weight_ns, message_ns;
 };
