@@ -81,6 +81,8 @@ static enum sp_status place_stage(const struct composing *composing, struct sp_s
     stage->recompute = request->stage_recompute ? request->stage_recompute[number] : request->recompute;
     stage->offload_permille =
         request->stage_offload ? request->stage_offload[number] : request->offload_permille;
+    if (schedule->traits & SP_SCHEDULE_OFFLOADS && !request->stage_offload && !request->offload_permille)
+        stage->offload_permille = 1000; /* its order says which units leave */
     stage->train = schedule->traits & SP_SCHEDULE_FORWARD_ONLY ? SP_TRAIN_NONE : SP_TRAIN_FULL;
     if (!schedule->twin)
         return SP_OK;
