@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How long schedules take to generate, against their Python peers on the same instances. The peers' medians
- * come from tests/data/peer_timing.csv, which says where they were measured; the ratio is to be 100 or more.
+ * come from tests/data/peers/timing.csv, which says where they were measured; the ratio is to be 100 or more.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -97,12 +97,12 @@ static void measure(const struct sp_schedule *schedule, const struct sp_shape *s
 
 int main(void)
 {
-    FILE *file = fopen("tests/data/peer_timing.csv", "r");
+    FILE *file = fopen("tests/data/peers/timing.csv", "r");
     struct row row;
     int below = 0, count = 0;
 
     if (!file) {
-        perror("tests/data/peer_timing.csv");
+        perror("tests/data/peers/timing.csv");
         return 1;
     }
     printf("%-44s %-12s %3s %4s %10s %10s %10s %12s %8s\n", "peer", "schedule", "p", "m", "min us",

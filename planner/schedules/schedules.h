@@ -29,6 +29,7 @@
     X(zb_v_hand)                                                                                             \
     X(v_half)                                                                                                \
     X(v_min)                                                                                                 \
+    X(v_auto)                                                                                                \
     X(1f1b_v)                                                                                                \
     X(dualpipe)                                                                                              \
     X(dualpipev)                                                                                             \
