@@ -38,6 +38,8 @@ enum sp_schedule_trait {
     SP_SCHEDULE_USES_MEMORY = 1 << 6, /* reads memory_units */
     SP_SCHEDULE_JOINS = 1 << 7,       /* overlapped pairs */
     SP_SCHEDULE_OFFLOADS = 1 << 8,    /* O and L passes stand in the order */
+    SP_SCHEDULE_USES_WINDOW = 1 << 9, /* reads window */
+    SP_SCHEDULE_USES_GROUP = 1 << 10, /* reads group */
 };
 
 /* Builds orders: passes appended per device. */
@@ -64,7 +66,8 @@ struct sp_schedule {
      * it. */
     enum sp_status (*order)(const struct sp_shape *shape, struct sp_order_builder *builder,
                             struct sp_error *error);
-    /* Mean-idle bubble with equal passes, B = 2 F and free messages, where it has a closed form; else NULL. */
+    /* Mean-idle bubble with equal passes, B = 2 F and free messages, where it has a closed form; else NULL.
+     */
     double (*bubble)(const struct sp_shape *shape);
 };
 
