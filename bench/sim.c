@@ -145,10 +145,20 @@ static void write_large_plan(const char *path)
 }
 
 /* What the steps of one plan take, and how many passes it has. */
+enum step { READ, LOWER, SIMULATE, LEDGER, BOUND, ALL, STEPS };
 struct steps {
-    double read_s, lower_s, simulate_s, ledger_s, bound_s;
+    struct bench_time times[STEPS];
     double passes;
 };
+
+/* The time since *begin, which becomes now. */
+static struct bench_time lap(struct bench_time *begin)
+{
+    struct bench_time time = bench_since(*begin);
+
+    *begin = bench_now();
+    return time;
+}
 
 static void time_steps(const char *path, struct steps *steps)
 {
@@ -156,23 +166,21 @@ static void time_steps(const char *path, struct steps *steps)
     struct sp_device_memory memory;
     struct sp_error error;
     int64_t bound_ns;
-    double begin = bench_now();
+    struct bench_time first = bench_now(), begin = first;
 
     bench_check(sp_plan_read(path, &job.plan, &error), &error);
-    steps->read_s = bench_now() - begin;
+    steps->times[READ] = lap(&begin);
     bench_check(sp_program_create(job.plan, &job.program, &error), &error);
-    steps->lower_s = bench_now() - begin - steps->read_s;
+    steps->times[LOWER] = lap(&begin);
     bench_check(sp_timeline_init(&job.timeline, job.program, "predicted", &error), &error);
-    begin = bench_now();
     bench_check(sp_sim_run(job.program, job.rules, &job.timeline, &error), &error);
-    steps->simulate_s = bench_now() - begin;
-    begin = bench_now();
+    steps->times[SIMULATE] = lap(&begin);
     for (uint32_t device = 0; device < job.program->device_count; device++)
         sp_program_memory(job.program, device, &memory);
-    steps->ledger_s = bench_now() - begin;
-    begin = bench_now();
+    steps->times[LEDGER] = lap(&begin);
     bench_check(sp_sim_bound(job.program, &bound_ns, &error), &error);
-    steps->bound_s = bench_now() - begin;
+    steps->times[BOUND] = lap(&begin);
+    steps->times[ALL] = bench_since(first);
     steps->passes = (double)job.plan->order.begin[job.plan->order.device_count];
     job_finish(&job);
 }
@@ -205,20 +213,17 @@ static void write_apart(const char *path, struct steps *steps)
     write_large_plan(path);
 }
 
-static void enter_step(struct bench *bench, const char *name, double passes, double *samples, int runs,
-                       int64_t peak_bytes)
-{
-    bench_enter(bench, name, passes, "passes", samples, runs)->peak_bytes = peak_bytes;
-}
-
 static bool run_large(struct bench *bench)
 {
-    enum { RUNS = 7, STEPS = 6 };
-    static const char *const names[STEPS] = {"2M passes: read and check",  "2M passes: lower",
-                                             "2M passes: simulate, links", "2M passes: ledger",
-                                             "2M passes: bound",           "2M passes: all of it"};
+    enum { RUNS = 7 };
+    static const char *const names[STEPS] = {[READ] = "2M passes: read and check",
+                                             [LOWER] = "2M passes: lower",
+                                             [SIMULATE] = "2M passes: simulate, links",
+                                             [LEDGER] = "2M passes: ledger",
+                                             [BOUND] = "2M passes: bound",
+                                             [ALL] = "2M passes: all of it"};
     char path[] = "/tmp/slimpipe-bench-XXXXXX";
-    double samples[STEPS][RUNS];
+    struct bench_time samples[STEPS][RUNS];
     struct steps steps = {.passes = 0};
     int64_t peak_bytes = 0, peak;
     int file = mkstemp(path);
@@ -229,16 +234,14 @@ static bool run_large(struct bench *bench)
     bool good = run_apart(write_apart, path, &steps, &peak);
     for (int k = 0; good && k < RUNS; k++) {
         good = run_apart(time_steps, path, &steps, &peak);
-        double times[STEPS] = {steps.read_s, steps.lower_s, steps.simulate_s, steps.ledger_s, steps.bound_s};
-        for (int step = 0; step < STEPS; step++) {
-            samples[step][k] = times[step];
-            times[STEPS - 1] += step < STEPS - 1 ? times[step] : 0;
-        }
+        for (int step = 0; step < STEPS; step++)
+            samples[step][k] = steps.times[step];
         peak_bytes = peak > peak_bytes ? peak : peak_bytes;
     }
     unlink(path);
     for (int step = 0; good && step < STEPS; step++)
-        enter_step(bench, names[step], steps.passes, samples[step], RUNS, step == STEPS - 1 ? peak_bytes : 0);
+        bench_enter(bench, names[step], steps.passes, "passes", samples[step], RUNS)->peak_bytes =
+            step == ALL ? peak_bytes : 0;
     return good;
 }
 

@@ -23,6 +23,7 @@ enum { PREFETCH_AHEAD = 256 };
 struct state {
     uint32_t waiter;      /* first of those that hang on this one; SP_NO_INDEX ends a list */
     uint32_t next;        /* next that hangs on the same, or next to be tried */
+    uint32_t follower;    /* next of its stream; SP_NO_INDEX: none, or a message */
     uint16_t waits_known; /* how many of its waits are done; start_ns is the latest of their ends */
 };
 
@@ -39,9 +40,9 @@ struct engine {
     bool message_ports;
     int64_t *start_ns, *end_ns;
     struct state *states;
-    uint32_t to_try;    /* instructions whose wait is done */
-    uint32_t *position; /* of each stream's head in stream_items */
-    int64_t *clocks;    /* end of each stream's last instruction */
+    uint32_t to_try; /* instructions whose wait is done */
+    uint32_t *last;  /* of each stream, while states are set */
+    int64_t *clocks; /* end of each stream's last instruction that is done */
     int64_t *port_times;
     struct ports ports;
     queue_key *keys;
@@ -61,12 +62,10 @@ static void try_later(struct engine *engine, uint32_t number)
     engine->to_try = number;
 }
 
-static void try_stream_head(struct engine *engine, uint32_t stream)
+static void hang(struct engine *engine, uint32_t number, uint32_t wait)
 {
-    const struct sp_program *program = engine->program;
-
-    if (engine->position[stream] < program->stream_begin[stream + 1])
-        try_later(engine, program->stream_items[engine->position[stream]]);
+    engine->states[number].next = engine->states[wait].waiter;
+    engine->states[wait].waiter = number;
 }
 
 /* Records an end and wakes what hangs on it. */
@@ -85,9 +84,9 @@ static void finish(struct engine *engine, uint32_t number, int64_t end)
 static void finish_head(struct engine *engine, uint32_t number, uint32_t stream, int64_t end)
 {
     engine->clocks[stream] = end;
-    engine->position[stream]++;
     finish(engine, number, end);
-    try_stream_head(engine, stream);
+    if (engine->states[number].follower != SP_NO_INDEX)
+        try_later(engine, engine->states[number].follower);
 }
 
 /* Takes in the waits that are done; false, and hung on the first that is not. */
@@ -101,8 +100,7 @@ static bool waits_are_done(struct engine *engine, uint32_t number)
     for (; state->waits_known < instruction->wait_count; state->waits_known++) {
         uint32_t wait = waits[state->waits_known];
         if (engine->end_ns[wait] < 0) {
-            state->next = engine->states[wait].waiter;
-            engine->states[wait].waiter = number;
+            hang(engine, number, wait);
             break;
         }
         start = time_later(start, engine->end_ns[wait]);
@@ -208,45 +206,51 @@ static void serve_next(struct engine *engine)
         serve_copy(engine, number, instruction);
 }
 
-/* Sets the states. At the start nothing is done, so every message hangs on its first wait, made before it. */
-static void hang_messages(struct engine *engine)
+/* At the start nothing is done, so every message hangs on its first wait, which was set before it. */
+static void set_message(struct engine *engine, uint32_t number)
+{
+    const struct sp_instruction *instruction = &engine->program->instructions[number];
+
+    if (instruction->wait_count == 0)
+        try_later(engine, number);
+    else
+        hang(engine, number, engine->program->waits[instruction->wait_begin]);
+}
+
+/* Of the others, the first of each stream is tried, and tells the rest. */
+static void set_states(struct engine *engine)
 {
     const struct sp_program *program = engine->program;
-    struct state *states = engine->states;
 
     for (uint32_t i = 0; i < program->instruction_count; i++) {
         const struct sp_instruction *instruction = &program->instructions[i];
-        states[i] = (struct state){.waiter = SP_NO_INDEX};
-        if (instruction->stream != SP_STREAM_SEND)
-            continue;
-        if (instruction->wait_count == 0) {
-            try_later(engine, i);
+        engine->states[i] = (struct state){.waiter = SP_NO_INDEX, .follower = SP_NO_INDEX};
+        if (instruction->stream == SP_STREAM_SEND) {
+            set_message(engine, i);
             continue;
         }
-        uint32_t wait = program->waits[instruction->wait_begin];
-        states[i].next = states[wait].waiter;
-        states[wait].waiter = i;
+        uint32_t *last = &engine->last[stream_of(instruction)];
+        if (*last == SP_NO_INDEX)
+            try_later(engine, i);
+        else
+            engine->states[*last].follower = i;
+        *last = i;
     }
 }
 
 static void run(struct engine *engine)
 {
-    const struct sp_program *program = engine->program;
-
-    hang_messages(engine);
-    for (uint32_t stream = 0; stream < program->device_count * SP_STREAMS; stream++)
-        if (stream % SP_STREAMS != SP_STREAM_SEND)
-            try_stream_head(engine, stream);
     for (try_all(engine); engine->queue.count > 0 && engine->signs >= 0; try_all(engine))
         serve_next(engine);
 }
 
-static uint32_t count_transfers(const struct sp_program *program)
+static size_t count_transfers(const struct sp_program *program)
 {
-    uint32_t count = 0;
+    size_t count = 0;
 
-    for (uint32_t i = 0; i < program->instruction_count; i++)
-        count += program->instructions[i].stream != SP_STREAM_COMPUTE;
+    for (uint32_t stream = 0; stream < program->device_count * SP_STREAMS; stream++)
+        if (stream % SP_STREAMS != SP_STREAM_COMPUTE)
+            count += program->stream_begin[stream + 1] - program->stream_begin[stream];
     return count;
 }
 
@@ -269,19 +273,20 @@ static enum sp_status init(struct engine *engine, struct sp_error *error)
     uint32_t streams = devices * SP_STREAMS;
 
     engine->states = sp_alloc(count, sizeof *engine->states);
-    engine->position = sp_alloc(streams, sizeof *engine->position);
+    engine->last = sp_alloc(streams, sizeof *engine->last);
     engine->clocks = sp_alloc(streams, sizeof *engine->clocks);
     engine->port_times = sp_alloc((size_t)devices * 6, sizeof *engine->port_times);
-    engine->keys = sp_alloc((size_t)count_transfers(program) + QUEUE_CHILDREN, sizeof *engine->keys);
-    if (!engine->states || !engine->position || !engine->clocks || !engine->port_times || !engine->keys)
+    engine->keys = sp_alloc(count_transfers(program) + QUEUE_CHILDREN, sizeof *engine->keys);
+    if (!engine->states || !engine->last || !engine->clocks || !engine->port_times || !engine->keys)
         return sp_error_set(error, SP_MEMORY, "no memory to simulate %u instructions", count);
 
     engine->to_try = SP_NO_INDEX;
     memset(engine->start_ns, 0, count * sizeof *engine->start_ns);
     memset(engine->end_ns, 0xff, count * sizeof *engine->end_ns); /* negative: not known */
-    memcpy(engine->position, program->stream_begin, streams * sizeof *engine->position);
+    memset(engine->last, 0xff, streams * sizeof *engine->last);   /* SP_NO_INDEX */
     queue_init(&engine->queue, engine->keys);
     set_ports(engine, devices);
+    set_states(engine);
     return SP_OK;
 }
 
@@ -290,7 +295,7 @@ static void release(struct engine *engine)
     sp_free(engine->keys);
     sp_free(engine->port_times);
     sp_free(engine->clocks);
-    sp_free(engine->position);
+    sp_free(engine->last);
     sp_free(engine->states);
 }
 
