@@ -31,7 +31,6 @@ MAY_USE_ALL = ["tests", "bench", "examples", "fuzz"]
 PUBLIC = {
     "arena.h": "plan",
     "cluster.h": "cost",
-    "compare.h": "planner",
     "file.h": "plan",
     "format.h": "timeline",
     "interchange.h": "plan",
