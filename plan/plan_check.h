@@ -42,6 +42,7 @@ enum sp_status sp_plan_check_settings(struct plan_checker *checker) SP_MUST_CHEC
 enum sp_status sp_plan_check_model(struct plan_checker *checker) SP_MUST_CHECK;
 enum sp_status sp_plan_check_costs(struct plan_checker *checker) SP_MUST_CHECK;
 enum sp_status sp_plan_check_stages(struct plan_checker *checker) SP_MUST_CHECK;
+enum sp_status sp_plan_check_paths(struct plan_checker *checker) SP_MUST_CHECK;
 enum sp_status sp_plan_check_order(struct plan_checker *checker) SP_MUST_CHECK;
 enum sp_status sp_plan_check_units(struct plan_checker *checker) SP_MUST_CHECK;
 enum sp_status sp_plan_check_exchange(struct plan_checker *checker) SP_MUST_CHECK;
