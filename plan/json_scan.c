@@ -166,12 +166,28 @@ size_t sp_utf8_size(const unsigned char *text, size_t left)
     return 0;
 }
 
+/*
+ * True when one of eight bytes ends a run of plain characters (a quote, a backslash, below 0x20, above 0x7f);
+ * a carry between bytes can also make it true needlessly.
+ */
+static bool ends_run(const unsigned char *text)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), tops = ones * 0x80;
+    uint64_t bytes;
+    memcpy(&bytes, text, sizeof bytes);
+    uint64_t quote = bytes ^ (ones * '"'), backslash = bytes ^ (ones * '\\');
+    uint64_t zeros = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash);
+    return ((zeros | (bytes - ones * 0x20) | bytes) & tops) != 0;
+}
+
 static bool scan_string(struct json_scan *scan)
 {
     scan->at++;
     for (;;) {
         const unsigned char *text = (const unsigned char *)scan->text;
         size_t at = scan->at;
+        while (scan->size - at >= sizeof(uint64_t) && !ends_run(text + at))
+            at += sizeof(uint64_t);
         while (at < scan->size && text[at] >= 0x20 && text[at] < 0x80 && text[at] != '"' && text[at] != '\\')
             at++;
         scan->at = at;

@@ -121,6 +121,25 @@ Test(json, depth_and_length_are_limited)
     cr_expect_str_eq(error.message, "a number must not be longer than 63 characters");
 }
 
+/* Strings are scanned eight bytes at a time: none may hide a byte from the rules. */
+Test(json, every_byte_of_a_string_is_seen)
+{
+    enum { SIZE = 20 };
+    for (size_t at = 1; at < SIZE - 1; at++) {
+        for (int byte = 0; byte < 256; byte++) {
+            char text[SIZE];
+            struct sp_json *json = NULL;
+            memset(text, 'x', sizeof text);
+            text[at] = (char)byte;
+            text[0] = text[SIZE - 1] = '"';
+            bool plain = byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+            enum sp_status status = sp_json_parse(text, sizeof text, "text", &json, NULL);
+            cr_assert_eq(status == SP_OK, plain, "byte 0x%02x at %zu", (unsigned)byte, at);
+            sp_json_destroy(json);
+        }
+    }
+}
+
 /* Quadratic work would take minutes. */
 Test(json, many_keys_are_compared_fast, .timeout = 20)
 {
