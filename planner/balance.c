@@ -84,6 +84,7 @@ static uint32_t tiles_above(const struct sp_seat *seat, int64_t level)
 struct wave {
     uint32_t count;
     const struct sp_seat *seats;
+    bool proven; /* GLPK is asked */
     uint32_t giver_count, helper_count, move_count;
     struct sp_partner_seat *givers, *helpers;
     struct sp_move *moves;
@@ -269,13 +270,14 @@ static enum sp_status linear_level(const struct wave *wave, double *ret_level, s
 {
     double level = sp_balance_level(wave->count, wave->seats), proven = level;
     enum sp_lp_outcome outcome = SP_LP_UNKNOWN;
+    enum sp_status status = SP_OK;
+    struct sp_error unused;
     for (uint32_t i = 0; i < wave->count; i++) {
         const struct sp_seat *seat = &wave->seats[i];
         wave->helps[i] = seat->room && (double)(seat->load_ps + seat->help_ps) < level;
     }
-    struct sp_error unused;
-    enum sp_status status =
-        sp_balance_lp_level(wave->count, wave->seats, wave->helps, &proven, &outcome, &unused);
+    if (wave->proven)
+        status = sp_balance_lp_level(wave->count, wave->seats, wave->helps, &proven, &outcome, &unused);
     if (status == SP_MEMORY)
         return sp_error_set(error, status, "%s", unused.message);
     *ret_level = !status && outcome == SP_LP_OPTIMAL ? proven : level;
@@ -288,15 +290,17 @@ static enum sp_status linear_tiles(const struct wave *wave, int64_t level, doubl
 {
     double tiles = 0, proven = 0;
     enum sp_lp_outcome outcome = SP_LP_UNKNOWN;
+    enum sp_status status = SP_OK;
+    struct sp_error unused;
     for (uint32_t i = 0; i < wave->count; i++) {
         const struct sp_seat *seat = &wave->seats[i];
         wave->helps[i] = seat->room && seat->load_ps + seat->help_ps < level;
         if (seat->load_ps > level)
             tiles += (double)(seat->load_ps - level) / (double)seat->give_ps;
     }
-    struct sp_error unused;
-    enum sp_status status =
-        sp_balance_lp_tiles(wave->count, wave->seats, wave->helps, level, &proven, &outcome, &unused);
+    if (wave->proven)
+        status =
+            sp_balance_lp_tiles(wave->count, wave->seats, wave->helps, level, &proven, &outcome, &unused);
     if (status == SP_MEMORY)
         return sp_error_set(error, status, "%s", unused.message);
     *ret_tiles = !status && outcome == SP_LP_OPTIMAL ? proven : tiles;
@@ -347,30 +351,39 @@ static enum sp_status solve(struct wave *wave, int64_t nodes, struct sp_balance 
     return SP_OK;
 }
 
+static enum sp_status solve_wave(struct wave *wave, int64_t nodes, struct sp_balance *ret_balance,
+                                 struct sp_error *error)
+{
+    struct sp_balance balance = {0};
+    enum sp_status status;
+    wave->givers = sp_alloc(wave->count, sizeof(*wave->givers));
+    wave->helpers = sp_alloc(wave->count, sizeof(*wave->helpers));
+    wave->partners = sp_alloc(wave->count, sizeof(*wave->partners));
+    wave->helps = sp_alloc(wave->count, sizeof(*wave->helps));
+    if (wave->givers && wave->helpers && wave->partners && wave->helps)
+        status = solve(wave, nodes, &balance, error);
+    else
+        status = sp_error_set(error, SP_MEMORY, "no memory to balance a wave of %u devices", wave->count);
+    sp_free(wave->givers);
+    sp_free(wave->helpers);
+    sp_free(wave->partners);
+    sp_free(wave->helps);
+    if (!status)
+        *ret_balance = balance;
+    return status;
+}
+
 enum sp_status sp_balance_solve(uint32_t count, const struct sp_seat *seats, int64_t nodes,
                                 struct sp_move *ret_moves, struct sp_balance *ret_balance,
                                 struct sp_error *error)
 {
-    struct sp_balance balance = {0};
-    struct wave wave = {
-        .count = count,
-        .seats = seats,
-        .givers = sp_alloc(count, sizeof(*wave.givers)),
-        .helpers = sp_alloc(count, sizeof(*wave.helpers)),
-        .moves = ret_moves,
-        .partners = sp_alloc(count, sizeof(*wave.partners)),
-        .helps = sp_alloc(count, sizeof(*wave.helps)),
-    };
-    enum sp_status status;
-    if (wave.givers && wave.helpers && wave.partners && wave.helps)
-        status = solve(&wave, nodes, &balance, error);
-    else
-        status = sp_error_set(error, SP_MEMORY, "no memory to balance a wave of %u devices", count);
-    sp_free(wave.givers);
-    sp_free(wave.helpers);
-    sp_free(wave.partners);
-    sp_free(wave.helps);
-    if (!status)
-        *ret_balance = balance;
-    return status;
+    struct wave wave = {.count = count, .seats = seats, .proven = true, .moves = ret_moves};
+    return solve_wave(&wave, nodes, ret_balance, error);
+}
+
+enum sp_status sp_balance_estimate(uint32_t count, const struct sp_seat *seats, struct sp_move *ret_moves,
+                                   struct sp_balance *ret_balance, struct sp_error *error)
+{
+    struct wave wave = {.count = count, .seats = seats, .proven = false, .moves = ret_moves};
+    return solve_wave(&wave, 0, ret_balance, error);
 }

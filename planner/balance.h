@@ -55,6 +55,10 @@ enum sp_status sp_balance_solve(uint32_t count, const struct sp_seat *seats, int
                                 struct sp_move *ret_moves, struct sp_balance *ret_balance,
                                 struct sp_error *error) SP_MUST_CHECK;
 
+/* The same without GLPK: nothing is proven, the bounds are those of water filling and counting. */
+enum sp_status sp_balance_estimate(uint32_t count, const struct sp_seat *seats, struct sp_move *ret_moves,
+                                   struct sp_balance *ret_balance, struct sp_error *error) SP_MUST_CHECK;
+
 /* Nobody both gives and takes, and no pair comes twice. */
 uint32_t sp_balance_move_room(uint32_t count);
 

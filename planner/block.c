@@ -4,12 +4,6 @@
 #include "block_table.h"
 #include "slimpipe/arena.h"
 
-/* When an order ends that follows a table's slots with the shape's times, and what it holds. */
-struct result {
-    int64_t makespan, sum_of_ends;
-    int32_t peak;
-};
-
 struct clock {
     int64_t end;
     uint32_t done[LEGS];
@@ -53,12 +47,12 @@ static void run_slot(const struct sp_shape *shape, struct clock *clocks, uint32_
         clock->ends[leg][i] = clock->end;
 }
 
-/* The slots are in an order that any times allow, so one walk over them is enough. */
-static struct result evaluate(struct sp_block_table *table, const struct sp_shape *shape,
-                              struct clock *clocks)
+/* What comes of a table. Its slots are in an order that any times allow: one walk over them is enough. */
+static struct sp_block_result evaluate(struct sp_block_table *table, const struct sp_shape *shape,
+                                       struct clock *clocks)
 {
     uint32_t length = sp_block_table_length(table);
-    struct result result = {0, 0, 0};
+    struct sp_block_result result = {0, 0, 0};
 
     for (uint32_t j = 0; j < shape->devices; j++) {
         clocks[j].end = 0;
@@ -78,17 +72,18 @@ static struct result evaluate(struct sp_block_table *table, const struct sp_shap
     return result;
 }
 
-static bool is_better(struct result a, struct result b)
+static bool is_better(struct sp_block_result a, struct sp_block_result b)
 {
     if (a.peak != b.peak)
         return a.peak < b.peak;
     return a.makespan < b.makespan || (a.makespan == b.makespan && a.sum_of_ends < b.sum_of_ends);
 }
 
-static void push_table(const struct sp_block_table *table, struct sp_order_builder *builder)
+/* whole: B for I, and no W. */
+static void push_table(const struct sp_block_table *table, bool whole, struct sp_order_builder *builder)
 {
-    static const enum sp_pass_kind kinds[LEGS] = {SP_PASS_F, SP_PASS_F, SP_PASS_I,
-                                                  SP_PASS_I, SP_PASS_W, SP_PASS_W};
+    static const enum sp_pass_kind split_kinds[LEGS] = {SP_PASS_F, SP_PASS_F, SP_PASS_I,
+                                                        SP_PASS_I, SP_PASS_W, SP_PASS_W};
     uint32_t p = table->device_count;
 
     for (uint32_t j = 0; j < p; j++) {
@@ -97,10 +92,18 @@ static void push_table(const struct sp_block_table *table, struct sp_order_build
         for (uint32_t t = 0; t < device->length; t++) {
             unsigned leg = device->slots[t];
             bool is_lower = leg == F0 || leg == I1 || leg == W1;
-            if (leg != FREE)
-                sp_order_push(builder, j, kinds[leg], is_lower ? j : 2 * p - 1 - j, done[leg]++, 0);
+            if (leg == FREE || (whole && leg >= W0))
+                continue;
+            sp_order_push(builder, j, whole && sp_leg_is_input(leg) ? SP_PASS_B : split_kinds[leg],
+                          is_lower ? j : 2 * p - 1 - j, done[leg]++, 0);
         }
     }
+}
+
+static enum sp_status short_of_memory(const struct sp_shape *shape, struct sp_error *error)
+{
+    return sp_error_set(error, SP_MEMORY, "no memory to schedule %u microbatches on %u devices",
+                        shape->microbatches, shape->devices);
 }
 
 static struct clock *create_clocks(const struct sp_shape *shape)
@@ -114,30 +117,101 @@ static struct clock *create_clocks(const struct sp_shape *shape)
     return clocks;
 }
 
+/* The two ways to move a block's passes forward, each in its own table, and what comes of them. */
+struct tries {
+    struct sp_block_table reordered, gathered;
+    struct clock *clocks;
+    bool gathered_is_better;
+    struct sp_block_result result; /* of the better one */
+};
+
+static void tries_finish(struct tries *tries)
+{
+    sp_block_table_finish(&tries->reordered);
+    sp_block_table_finish(&tries->gathered);
+    sp_free(tries->clocks);
+}
+
+/* Finish in any case. */
+static bool tries_init(struct tries *tries, const struct sp_shape *shape, const struct sp_block *blocks)
+{
+    *tries = (struct tries){.clocks = create_clocks(shape)};
+    if (!tries->clocks || !sp_block_table_init(&tries->reordered, shape, blocks) ||
+        !sp_block_table_init(&tries->gathered, shape, blocks))
+        return false;
+    sp_block_table_lay_out(&tries->reordered, blocks);
+    sp_block_table_reorder(&tries->reordered);
+    sp_block_table_lay_out(&tries->gathered, blocks);
+    sp_block_table_gather(&tries->gathered);
+    tries->result = evaluate(&tries->reordered, shape, tries->clocks);
+    tries->gathered_is_better = is_better(evaluate(&tries->gathered, shape, tries->clocks), tries->result);
+    if (tries->gathered_is_better)
+        tries->result = evaluate(&tries->gathered, shape, tries->clocks);
+    return true;
+}
+
+enum sp_status sp_block_peak(const struct sp_shape *shape, const struct sp_block *blocks, int32_t *ret_peak,
+                             struct sp_error *error)
+{
+    struct sp_shape few = *shape;
+    struct sp_block_table table;
+    enum sp_status status = SP_OK;
+
+    /* As many as live at once; more repeat the same levels. */
+    few.microbatches = sp_block_table_life(shape, blocks) + 2;
+    if (sp_block_table_init(&table, &few, blocks)) {
+        sp_block_table_lay_out(&table, blocks);
+        sp_block_table_put_weights(&table, false);
+        sp_block_table_set_levels(&table);
+        *ret_peak = table.cap;
+    } else {
+        status = short_of_memory(shape, error);
+    }
+    sp_block_table_finish(&table);
+    return status;
+}
+
+enum sp_status sp_block_measure(const struct sp_shape *shape, const struct sp_block *blocks,
+                                struct sp_block_result *ret_result, struct sp_error *error)
+{
+    struct tries tries;
+    enum sp_status status = SP_OK;
+
+    if (tries_init(&tries, shape, blocks))
+        *ret_result = tries.result;
+    else
+        status = short_of_memory(shape, error);
+    tries_finish(&tries);
+    return status;
+}
+
 enum sp_status sp_block_push(const struct sp_shape *shape, const struct sp_block *blocks,
                              struct sp_order_builder *builder, struct sp_error *error)
 {
-    struct sp_block_table reordered = {0}, gathered = {0};
-    struct clock *clocks = create_clocks(shape);
+    struct tries tries;
     enum sp_status status = SP_OK;
 
-    if (!clocks || !sp_block_table_init(&reordered, shape, blocks) ||
-        !sp_block_table_init(&gathered, shape, blocks)) {
-        status = sp_error_set(error, SP_MEMORY, "no memory to schedule %u microbatches on %u devices",
-                              shape->microbatches, shape->devices);
-        goto out;
-    }
-    sp_block_table_lay_out(&reordered, blocks);
-    sp_block_table_reorder(&reordered);
-    sp_block_table_lay_out(&gathered, blocks);
-    sp_block_table_gather(&gathered);
-    if (is_better(evaluate(&gathered, shape, clocks), evaluate(&reordered, shape, clocks)))
-        push_table(&gathered, builder);
+    if (tries_init(&tries, shape, blocks))
+        push_table(tries.gathered_is_better ? &tries.gathered : &tries.reordered, false, builder);
     else
-        push_table(&reordered, builder);
-out:
-    sp_block_table_finish(&reordered);
-    sp_block_table_finish(&gathered);
-    sp_free(clocks);
+        status = short_of_memory(shape, error);
+    tries_finish(&tries);
+    return status;
+}
+
+enum sp_status sp_block_push_whole(const struct sp_shape *shape, const struct sp_block *blocks,
+                                   struct sp_order_builder *builder, struct sp_error *error)
+{
+    struct sp_block_table table;
+    enum sp_status status = SP_OK;
+
+    if (sp_block_table_init(&table, shape, blocks)) {
+        sp_block_table_lay_out(&table, blocks);
+        sp_block_table_gather_whole(&table);
+        push_table(&table, true, builder);
+    } else {
+        status = short_of_memory(shape, error);
+    }
+    sp_block_table_finish(&table);
     return status;
 }

@@ -20,4 +20,20 @@ struct sp_block {
 enum sp_status sp_block_push(const struct sp_shape *shape, const struct sp_block *blocks,
                              struct sp_order_builder *builder, struct sp_error *error);
 
+/* What comes of a block: with the shape's times (all equal where it has none), and the units held at most. */
+struct sp_block_result {
+    int64_t makespan, sum_of_ends;
+    int32_t peak;
+};
+enum sp_status sp_block_measure(const struct sp_shape *shape, const struct sp_block *blocks,
+                                struct sp_block_result *ret_result, struct sp_error *error);
+
+/* Units held at most by the repeated block before anything is moved, however many microbatches there are. */
+enum sp_status sp_block_peak(const struct sp_shape *shape, const struct sp_block *blocks, int32_t *ret_peak,
+                             struct sp_error *error);
+
+/* sp_block_push with B in the place of I and W; a block's backward has two slots. */
+enum sp_status sp_block_push_whole(const struct sp_shape *shape, const struct sp_block *blocks,
+                                   struct sp_order_builder *builder, struct sp_error *error);
+
 #endif

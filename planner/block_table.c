@@ -37,17 +37,28 @@ static bool create_arrays(struct sp_block_table *table)
     return true;
 }
 
-bool sp_block_table_init(struct sp_block_table *table, const struct sp_shape *shape,
-                         const struct sp_block *blocks)
+static uint32_t last_start(const struct sp_shape *shape, const struct sp_block *blocks)
 {
     uint32_t last = 0;
 
     for (uint32_t j = 0; j < shape->devices; j++)
         for (unsigned leg = 0; leg < CROSSING_LEGS; leg++)
             last = later(last, blocks[j].start[leg]);
+    return last;
+}
+
+uint32_t sp_block_table_life(const struct sp_shape *shape, const struct sp_block *blocks)
+{
+    return last_start(shape, blocks) / PERIOD + 1;
+}
+
+bool sp_block_table_init(struct sp_block_table *table, const struct sp_shape *shape,
+                         const struct sp_block *blocks)
+{
     *table = (struct sp_block_table){.device_count = shape->devices,
                                      .microbatches = shape->microbatches,
-                                     .capacity = last + (PERIOD + 4) * shape->microbatches + 1};
+                                     .capacity =
+                                         last_start(shape, blocks) + (PERIOD + 4) * shape->microbatches + 1};
     return create_arrays(table);
 }
 

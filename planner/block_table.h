@@ -53,6 +53,8 @@ static inline bool sp_leg_is_input(unsigned leg)
     return leg == I0 || leg == I1;
 }
 
+/* Periods from the first slot of a microbatch to its last I. */
+uint32_t sp_block_table_life(const struct sp_shape *shape, const struct sp_block *blocks);
 /* An empty table with room for the repeated block; false where memory is short. finish in any case. */
 bool sp_block_table_init(struct sp_block_table *table, const struct sp_shape *shape,
                          const struct sp_block *blocks);
@@ -83,5 +85,7 @@ uint32_t sp_block_table_earliest(const struct sp_block_table *table, uint32_t j,
  */
 void sp_block_table_reorder(struct sp_block_table *table);
 void sp_block_table_gather(struct sp_block_table *table);
+/* The same where W stays behind its I (block_whole.c). */
+void sp_block_table_gather_whole(struct sp_block_table *table);
 
 #endif

@@ -156,14 +156,15 @@ static enum sp_status fill_frame(struct composing *composing)
     enum sp_status status;
 
     if ((status = find_schedule(composing)) || (status = fill_inputs(composing)) ||
-        (status = sp_compose_workload(composing)) || (status = fill_shape(composing)) ||
-        (status = sp_compose_stages(composing)))
+        (status = sp_compose_workload(composing)) || (status = fill_shape(composing)))
+        return status;
+    fill_policies(composing);
+    if ((status = sp_compose_stages(composing)))
         return status;
     if (request->costs &&
         (status = sp_pass_costs_spread(request->costs, request->cost_stages, plan->stage_count, plan->arena,
                                        &plan->costs, composing->error)))
         return status;
-    fill_policies(composing);
     return SP_OK;
 }
 

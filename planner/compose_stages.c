@@ -62,6 +62,8 @@ static enum sp_status fill_layers(struct composing *composing, struct sp_stage *
         return COMPOSE_FAIL(composing, "pp x vpp = %u x %u stages: expected at most the %lld layers of %s",
                             composing->shape.devices, composing->shape.chunks, (long long)model->layers,
                             model->name);
+    else if (model && composing->request->stage_division == SP_STAGES_WORK)
+        status = sp_compose_divide_stages(composing, stages, count);
     else if (model)
         spread_layers(composing, stages, count);
     for (uint32_t s = 1; s < count; s++)
@@ -79,6 +81,8 @@ static enum sp_status place_stage(const struct composing *composing, struct sp_s
     stage->recompute = request->stage_recompute ? request->stage_recompute[number] : request->recompute;
     stage->offload_permille =
         request->stage_offload ? request->stage_offload[number] : request->offload_permille;
+    if (schedule->traits & SP_SCHEDULE_OFFLOADS && !request->stage_offload && !request->offload_permille)
+        stage->offload_permille = 1000; /* its order says which units leave */
     stage->train = schedule->traits & SP_SCHEDULE_FORWARD_ONLY ? SP_TRAIN_NONE : SP_TRAIN_FULL;
     if (!schedule->twin)
         return SP_OK;

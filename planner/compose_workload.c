@@ -152,15 +152,24 @@ static enum sp_status cut_slices(struct composing *composing, uint32_t count, in
 static enum sp_status fill_slices(struct composing *composing)
 {
     const struct sp_request *request = composing->request;
+    bool divides = request->slice_division != SP_SLICES_EQUAL && !request->slice_tokens;
     uint32_t count = (uint32_t)or_one(request->slices);
     enum sp_status status;
-    int64_t *tokens;
+    int64_t *tokens = NULL;
 
     if (count > SP_MAX_SLICES)
         return COMPOSE_FAIL(composing, "slices %u: expected at most %d", count, SP_MAX_SLICES);
-    if (!(tokens = sp_arena_alloc(composing->plan->arena, count, sizeof(*tokens))))
-        return out_of_memory(composing);
-    status = request->slice_tokens ? copy_slices(composing, tokens) : cut_slices(composing, count, tokens);
+    if (divides && request->sequence_tokens) {
+        count = request->slice_division == SP_SLICES_TERAPIPE ? request->slices : count;
+        status = sp_compose_divide_slices(composing, TILE_TOKENS * composing->plan->parallel.context, &count,
+                                          &tokens);
+        composing->plan->workload.sequence_tokens = request->sequence_tokens;
+    } else {
+        if (!(tokens = sp_arena_alloc(composing->plan->arena, count, sizeof(*tokens))))
+            return out_of_memory(composing);
+        status =
+            request->slice_tokens ? copy_slices(composing, tokens) : cut_slices(composing, count, tokens);
+    }
     composing->plan->slice_count = count;
     composing->plan->slice_tokens = tokens;
     return status;

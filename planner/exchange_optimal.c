@@ -7,13 +7,10 @@
  * before the wave and everything behind it later, so no cycle arises. Parts at one place run one after the
  * other; hence each place serves one wave and one requester.
  */
-#include <string.h>
-
 #include "exchange.h"
 
 const struct sp_exchange_settings sp_exchange_settings_default = {
     .partners = 8,
-    .guest_bytes = INT64_C(1) << 30,
     .link_permille = 1000,
     .nodes = 50,
     .idle_helps = true,
@@ -22,15 +19,6 @@ const struct sp_exchange_settings sp_exchange_settings_default = {
 /* The waves that use a gap between two passes of a device, by wave number. */
 struct gap {
     uint32_t after, before; /* SP_NO_WAVE: free */
-};
-
-/* A wave solved before, in the table. */
-struct solved {
-    uint64_t hash;
-    uint32_t count;
-    struct sp_seat *seats;
-    struct sp_move *moves;
-    struct sp_balance balance;
 };
 
 struct optimal {
@@ -47,11 +35,7 @@ struct optimal {
     struct gap *gaps;    /* by next pass plus device: the gap before that pass */
     struct sp_sitter *sitters;
     uint64_t *sitter_next; /* next_pass of each sitter */
-    struct sp_seat *seats;
-    struct sp_move *moves;
-
-    struct solved **table; /* open addressing */
-    uint32_t table_size;   /* a power of two */
+    struct sp_wave_solver *solver;
 };
 
 static enum sp_status out_of_memory(struct sp_error *error)
@@ -172,89 +156,9 @@ static uint32_t seat_wave(struct optimal *o, uint32_t wave)
         if (!member && (!o->settings->idle_helps || (gap->after != wave && gap->before != wave)))
             continue;
         o->sitter_next[count] = o->next_pass[d];
-        o->sitters[count++] = (struct sp_sitter){member ? o->next_pass[d] : SP_NO_PASS, d};
+        o->sitters[count++] = (struct sp_sitter){.pass = member ? o->next_pass[d] : SP_NO_PASS, .device = d};
     }
     return count;
-}
-
-static uint64_t hash_seats(const struct sp_seat *seats, uint32_t count)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (uint32_t i = 0; i < count; i++) {
-        const int64_t fields[] = {seats[i].load_ps,       seats[i].give_ps,          seats[i].guest_ps,
-                                  seats[i].help_ps,       seats[i].split_ps,         (int64_t)seats[i].tiles,
-                                  (int64_t)seats[i].room, (int64_t)seats[i].partners};
-        for (unsigned k = 0; k < sizeof(fields) / sizeof(*fields); k++)
-            hash = (hash ^ (uint64_t)fields[k]) * UINT64_C(0x9e3779b97f4a7c15) ^ hash >> 29;
-    }
-    return hash;
-}
-
-static bool same_seats(const struct sp_seat *a, const struct sp_seat *b, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (a[i].load_ps != b[i].load_ps || a[i].give_ps != b[i].give_ps || a[i].guest_ps != b[i].guest_ps ||
-            a[i].help_ps != b[i].help_ps || a[i].split_ps != b[i].split_ps || a[i].tiles != b[i].tiles ||
-            a[i].room != b[i].room || a[i].partners != b[i].partners)
-            return false;
-    return true;
-}
-
-static bool grow_table(struct optimal *o)
-{
-    uint32_t size = o->table_size ? o->table_size * 2 : 256;
-    struct solved **table = sp_arena_alloc(o->arena, size, sizeof(struct solved *));
-    if (!table)
-        return false;
-    for (uint32_t i = 0; i < o->table_size; i++) {
-        if (!o->table[i])
-            continue;
-        uint32_t at = (uint32_t)(o->table[i]->hash & (size - 1));
-        while (table[at])
-            at = (at + 1) & (size - 1);
-        table[at] = o->table[i];
-    }
-    o->table = table;
-    o->table_size = size;
-    return true;
-}
-
-/* The place of the wave in the table: what was solved before, or free. */
-static struct solved **look_up(struct optimal *o, uint64_t hash, uint32_t count)
-{
-    uint32_t at = (uint32_t)(hash & (o->table_size - 1));
-    while (o->table[at] && (o->table[at]->hash != hash || o->table[at]->count != count ||
-                            !same_seats(o->table[at]->seats, o->seats, count)))
-        at = (at + 1) & (o->table_size - 1);
-    return &o->table[at];
-}
-
-static enum sp_status solve_seats(struct optimal *o, uint32_t count, const struct solved **ret_solved,
-                                  struct sp_error *error)
-{
-    if (o->report.solved * 2 >= o->table_size && !grow_table(o))
-        return out_of_memory(error);
-    uint64_t hash = hash_seats(o->seats, count);
-    struct solved **place = look_up(o, hash, count);
-    *ret_solved = *place;
-    if (*place)
-        return SP_OK;
-    struct sp_balance balance;
-    enum sp_status status = sp_balance_solve(count, o->seats, o->settings->nodes, o->moves, &balance, error);
-    if (status)
-        return status;
-    struct solved *solved = sp_arena_alloc(o->arena, 1, sizeof(*solved));
-    struct sp_seat *seats = sp_arena_alloc(o->arena, count, sizeof(*seats));
-    struct sp_move *moves = sp_arena_alloc(o->arena, balance.move_count + 1u, sizeof(*moves));
-    if (!solved || !seats || !moves)
-        return out_of_memory(error);
-    memcpy(seats, o->seats, count * sizeof(*seats));
-    memcpy(moves, o->moves, balance.move_count * sizeof(*moves));
-    *solved = (struct solved){hash, count, seats, moves, balance};
-    *place = solved;
-    *ret_solved = solved;
-    o->report.solved++;
-    return SP_OK;
 }
 
 /* --- Its parts ---------------------------------------------------------------------------------------------
@@ -285,7 +189,7 @@ static void count_part(struct optimal *o, const struct sp_sitter *requester, int
 }
 
 /* A pass's oldest tokens go first; moves are by requester. */
-static void add_parts(struct optimal *o, uint32_t wave, const struct solved *solved)
+static void add_parts(struct optimal *o, uint32_t wave, const struct sp_wave_moves *solved)
 {
     int64_t tile = sp_seating_tile(o->seating), begin = 0;
     for (uint32_t k = 0; k < solved->balance.move_count; k++) {
@@ -299,7 +203,7 @@ static void add_parts(struct optimal *o, uint32_t wave, const struct solved *sol
     }
 }
 
-static void report_wave(struct optimal *o, uint32_t wave, const struct solved *solved)
+static void report_wave(struct optimal *o, uint32_t wave, const struct sp_wave_moves *solved)
 {
     const struct sp_pass *pass = &o->plan->order.passes[o->waves.members[o->waves.member_begin[wave]]];
     double layers = o->plan->has_model ? o->plan->stages[pass->stage].layer_count : 1;
@@ -314,17 +218,17 @@ static enum sp_status balance_waves(struct optimal *o, struct sp_error *error)
 {
     restart(o);
     for (uint32_t w = 0; w < o->waves.wave_count; w++) {
-        const struct solved *solved;
+        const struct sp_wave_moves *solved;
         reach_wave(o, w);
         uint32_t count = seat_wave(o, w);
-        sp_seating_fill(o->seating, o->sitters, count, o->seats);
-        enum sp_status status = solve_seats(o, count, &solved, error);
+        enum sp_status status = sp_wave_solver_run(o->solver, o->sitters, count, &solved, error);
         if (status)
             return status;
         add_parts(o, w, solved);
         report_wave(o, w, solved);
     }
     o->report.waves = o->waves.wave_count;
+    sp_wave_solver_count(o->solver, &o->report.solved, &o->report.rehearsed);
     return SP_OK;
 }
 
@@ -336,12 +240,10 @@ static bool create_workspace(struct optimal *o)
     o->gaps = sp_arena_alloc(o->arena, gaps, sizeof(*o->gaps));
     o->sitters = sp_arena_alloc(o->arena, devices, sizeof(*o->sitters));
     o->sitter_next = sp_arena_alloc(o->arena, devices, sizeof(*o->sitter_next));
-    o->seats = sp_arena_alloc(o->arena, devices, sizeof(*o->seats));
-    o->moves = sp_arena_alloc(o->arena, sp_balance_move_room(devices), sizeof(*o->moves));
     o->parts = sp_exchange_parts_create();
     for (uint64_t i = 0; o->gaps && i < gaps; i++)
         o->gaps[i] = (struct gap){SP_NO_WAVE, SP_NO_WAVE};
-    return o->next_pass && o->gaps && o->sitters && o->sitter_next && o->seats && o->moves && o->parts;
+    return o->next_pass && o->gaps && o->sitters && o->sitter_next && o->parts;
 }
 
 enum sp_status sp_exchange_optimal_fill(struct sp_plan *plan, const struct sp_exchange_settings *settings,
@@ -355,7 +257,8 @@ enum sp_status sp_exchange_optimal_fill(struct sp_plan *plan, const struct sp_ex
     }
     if ((status = sp_cost_create(plan, &o.cost, error)) ||
         (status = sp_waves_find(plan, o.cost, o.arena, &o.waves, error)) ||
-        (status = sp_seating_create(plan, o.cost, settings, o.arena, &o.seating, error)))
+        (status = sp_seating_create(plan, o.cost, settings, o.arena, &o.seating, error)) ||
+        (status = sp_wave_solver_create(plan, o.cost, settings, o.seating, o.arena, &o.solver, error)))
         goto out;
     if (settings->idle_helps)
         fill_gaps(&o);
@@ -365,19 +268,9 @@ enum sp_status sp_exchange_optimal_fill(struct sp_plan *plan, const struct sp_ex
     if (report)
         *report = o.report;
 out:
+    sp_wave_solver_finish(o.solver);
     sp_exchange_parts_destroy(o.parts);
     sp_cost_destroy(o.cost);
     sp_arena_destroy(o.arena);
     return status;
 }
-
-static enum sp_status fill(struct sp_plan *plan, struct sp_error *error)
-{
-    return sp_exchange_optimal_fill(plan, &sp_exchange_settings_default, NULL, error);
-}
-
-const struct sp_exchange_policy sp_exchange_optimal = {
-    .name = "optimal",
-    .description = "every wave as level as it can be, in tiles, over all devices (GLPK)",
-    .fill = fill,
-};

@@ -10,17 +10,9 @@
 
 #include "exchange.h"
 
-/* One layer of a pass, in nanoseconds. */
-struct layer {
-    double before, own, after; /* own: causal attention */
-    double token, guest;       /* one past token at home, elsewhere */
-    double merge, merge_token; /* of each partner's result, of each token that it took */
-    int64_t layers, past;
-};
-
-/* The messages of one layer of a part, likewise. */
+/* The messages of one layer of a part, in nanoseconds: fixed, and for each token. */
 struct messages {
-    double early_token, urgent, result, result_token;
+    double early, early_token, urgent, result, result_token;
     double latency;
 };
 
@@ -30,7 +22,6 @@ struct sp_seating {
     const struct sp_exchange_settings *settings;
     int64_t tile_tokens;
     int64_t *slice_begin;
-    struct layer *layers; /* by seat of the wave at hand */
 };
 
 /* 128 tokens, halved until a slice has eight. */
@@ -51,8 +42,7 @@ enum sp_status sp_seating_create(const struct sp_plan *plan, const struct sp_cos
 {
     struct sp_seating *seating = sp_arena_alloc(arena, 1, sizeof(*seating));
     int64_t *begin = sp_arena_alloc(arena, plan->slice_count + 1u, sizeof(*begin));
-    struct layer *layers = sp_arena_alloc(arena, plan->order.device_count, sizeof(*layers));
-    if (!seating || !begin || !layers)
+    if (!seating || !begin)
         return sp_error_set(error, SP_MEMORY, "no memory for the waves of %u devices",
                             plan->order.device_count);
     for (uint32_t s = 0; s < plan->slice_count; s++)
@@ -63,7 +53,6 @@ enum sp_status sp_seating_create(const struct sp_plan *plan, const struct sp_cos
         .settings = settings,
         .tile_tokens = settings->tile_tokens > 0 ? settings->tile_tokens : default_tile(plan),
         .slice_begin = begin,
-        .layers = layers,
     };
     *ret_seating = seating;
     return SP_OK;
@@ -80,7 +69,7 @@ static const struct sp_pass *pass_at(const struct sp_seating *seating, uint64_t 
 }
 
 /* Read off the public costs: with everything at home, with one partner, with nothing of the past left. */
-static struct layer measure(const struct sp_seating *seating, uint64_t index)
+static struct sp_layer_times measure(const struct sp_seating *seating, uint64_t index)
 {
     const struct sp_pass *pass = pass_at(seating, index);
     int64_t past = seating->slice_begin[pass->slice];
@@ -88,7 +77,7 @@ static struct layer measure(const struct sp_seating *seating, uint64_t index)
     sp_cost_layer(seating->cost, pass, past, 0, &home);
     sp_cost_layer(seating->cost, pass, past, 1, &split);
     sp_cost_layer(seating->cost, pass, 0, 1, &bare);
-    struct layer layer = {
+    struct sp_layer_times layer = {
         .before = (double)home.before_ns,
         .own = (double)bare.attention_ns,
         .after = (double)home.after_ns,
@@ -104,40 +93,45 @@ static struct layer measure(const struct sp_seating *seating, uint64_t index)
     return layer;
 }
 
-static double transfer_ns(const struct sp_seating *seating, uint32_t from, uint32_t to, int64_t bytes)
+static double busy_ns(const struct sp_seating *seating, uint32_t from, uint32_t to, int64_t bytes)
 {
-    struct sp_transfer transfer = sp_cost_transfer(seating->cost, from, to, bytes);
-    return (double)transfer.busy_ns * (double)seating->settings->link_permille / 1000;
+    return (double)sp_cost_transfer(seating->cost, from, to, bytes).busy_ns;
 }
 
-/* What a part of the requester's pass costs in messages, if `device` helps. Links are slower for short ones.
+/*
+ * What a part of the requester's pass costs in messages, if `device` helps. A quarter of the past is what
+ * typically moves; links are slower for less.
  */
 static struct messages measure_messages(const struct sp_seating *seating, const struct sp_sitter *requester,
-                                        uint32_t device)
+                                        uint32_t device, int64_t link_permille)
 {
     const struct sp_pass *pass = pass_at(seating, requester->pass);
     int64_t tokens = seating->slice_begin[pass->slice] / 4 + 1;
+    uint32_t from = requester->device;
+    double scale = (double)link_permille / 1000;
     struct sp_exchange_bytes none, some;
     sp_cost_exchange_bytes(seating->cost, pass, 0, &none);
     sp_cost_exchange_bytes(seating->cost, pass, tokens, &some);
-    struct sp_transfer hop = sp_cost_transfer(seating->cost, requester->device, device, none.urgent);
-    double result = transfer_ns(seating, device, requester->device, none.result);
+    double early = busy_ns(seating, from, device, none.early),
+           result = busy_ns(seating, device, from, none.result);
+    double early_more = busy_ns(seating, from, device, some.early) - early;
+    double result_more = busy_ns(seating, device, from, some.result) - result;
     return (struct messages){
-        .early_token = transfer_ns(seating, requester->device, device, some.early) / (double)tokens,
-        .urgent = transfer_ns(seating, requester->device, device, none.urgent),
-        .result = result,
-        .result_token =
-            fmax(0, transfer_ns(seating, device, requester->device, some.result) - result) / (double)tokens,
-        .latency = (double)hop.latency_ns * (double)seating->settings->link_permille / 1000,
+        .early = scale * early,
+        .early_token = scale * fmax(0, early_more) / (double)tokens,
+        .urgent = scale * busy_ns(seating, from, device, none.urgent),
+        .result = scale * result,
+        .result_token = scale * fmax(0, result_more) / (double)tokens,
+        .latency = scale * (double)sp_cost_transfer(seating->cost, from, device, none.urgent).latency_ns,
     };
 }
 
-static int64_t picoseconds(const struct layer *layer, double ns)
+static int64_t picoseconds(const struct sp_layer_times *layer, double ns)
 {
     return llround(ns * (double)layer->layers * 1000);
 }
 
-static void seat_pass(const struct sp_seating *seating, const struct layer *layer, uint64_t index,
+static void seat_pass(const struct sp_seating *seating, const struct sp_layer_times *layer, uint64_t index,
                       struct sp_seat *seat)
 {
     double tile = (double)seating->tile_tokens;
@@ -166,9 +160,9 @@ static uint32_t heaviest(const struct sp_sitter *sitters, uint32_t count, const 
     return heavy;
 }
 
-/* Guests run while the others are in their attention: what comes before and after is not an idle device's
- * time. */
-static void seat_idle(const struct layer *heavy, struct sp_seat *seat)
+/* Guests run while the others are in their attention: what comes before and after is no time of an
+ * idle device. */
+static void seat_idle(const struct sp_layer_times *heavy, struct sp_seat *seat)
 {
     *seat = (struct sp_seat){
         .load_ps = picoseconds(heavy, heavy->before + heavy->after),
@@ -195,15 +189,15 @@ static void lower_to(uint32_t *value, uint32_t limit)
  * Besides its compute time there is what its port can carry.
  */
 static void charge(const struct sp_seating *seating, const struct messages *messages,
-                   const struct layer *heavy, const struct layer *own, double length, struct sp_seat *seat)
+                   const struct sp_layer_times *heavy, const struct sp_layer_times *own, double length,
+                   struct sp_seat *seat)
 {
     double hidden = own ? own->before + own->own + own->token * (double)own->past : heavy->before;
     double back = messages->latency + messages->result;
-    double early = messages->early_token * (double)heavy->past / 4;
-    double there = fmax(heavy->before, early) + messages->latency + messages->urgent;
-    seat->help_ps = picoseconds(heavy, fmax(0, there - hidden) + back);
-    double window = length - heavy->after - back - messages->latency;
+    double there = fmax(heavy->before, messages->early) + messages->latency + messages->urgent;
+    double window = length - heavy->after - back - messages->latency - messages->early;
     double taken = messages->early_token + messages->result_token;
+    seat->help_ps = picoseconds(heavy, fmax(0, there - hidden) + back);
     if (taken <= 0)
         return;
     lower_to(&seat->room, tiles_within(window / (taken + heavy->guest), seating->tile_tokens));
@@ -227,31 +221,34 @@ static void limit_buffers(const struct sp_seating *seating, const struct sp_sitt
         lower_to(&seat->room, (uint32_t)(left / tile));
 }
 
-void sp_seating_fill(struct sp_seating *seating, const struct sp_sitter *sitters, uint32_t count,
-                     struct sp_seat *seats)
+void sp_seating_measure(const struct sp_seating *seating, struct sp_sitter *sitters, uint32_t count)
 {
-    struct layer *layers = seating->layers;
+    for (uint32_t i = 0; i < count; i++)
+        sitters[i].layer =
+            sitters[i].pass == SP_NO_PASS ? (struct sp_layer_times){0} : measure(seating, sitters[i].pass);
+}
+
+void sp_seating_fill(const struct sp_seating *seating, const struct sp_sitter *sitters, uint32_t count,
+                     int64_t link_permille, struct sp_seat *seats)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (sitters[i].pass != SP_NO_PASS)
+            seat_pass(seating, &sitters[i].layer, sitters[i].pass, &seats[i]);
+    const struct sp_sitter *heavy = &sitters[heaviest(sitters, count, seats)];
     for (uint32_t i = 0; i < count; i++) {
         if (sitters[i].pass == SP_NO_PASS)
-            continue;
-        layers[i] = measure(seating, sitters[i].pass);
-        seat_pass(seating, &layers[i], sitters[i].pass, &seats[i]);
+            seat_idle(&heavy->layer, &seats[i]);
+        limit_buffers(seating, heavy, &seats[i]);
     }
-    uint32_t heavy = heaviest(sitters, count, seats);
-    for (uint32_t i = 0; i < count; i++) {
-        if (sitters[i].pass == SP_NO_PASS)
-            seat_idle(&layers[heavy], &seats[i]);
-        limit_buffers(seating, &sitters[heavy], &seats[i]);
-    }
-    if (seating->settings->link_permille <= 0 || !layers[heavy].layers)
+    if (link_permille <= 0)
         return;
-    double length = sp_balance_level(count, seats) / 1000 / (double)layers[heavy].layers;
+    double length = sp_balance_level(count, seats) / 1000 / (double)heavy->layer.layers;
     for (uint32_t i = 0; i < count; i++) {
-        struct messages messages = measure_messages(seating, &sitters[heavy], sitters[i].device);
-        double tile = (double)seating->tile_tokens;
-        if (i != heavy)
-            charge(seating, &messages, &layers[heavy], sitters[i].pass == SP_NO_PASS ? NULL : &layers[i],
-                   length, &seats[i]);
-        seats[i].guest_ps += seats[i].tiles ? picoseconds(&layers[i], tile * messages.result_token) : 0;
+        struct messages messages = measure_messages(seating, heavy, sitters[i].device, link_permille);
+        double back = (double)seating->tile_tokens * messages.result_token;
+        bool idle = sitters[i].pass == SP_NO_PASS;
+        if (&sitters[i] != heavy)
+            charge(seating, &messages, &heavy->layer, idle ? NULL : &sitters[i].layer, length, &seats[i]);
+        seats[i].guest_ps += seats[i].tiles ? picoseconds(&sitters[i].layer, back) : 0;
     }
 }

@@ -7,8 +7,8 @@
 
 #include "slimpipe/arena.h"
 
-/* Memory in halves of a microbatch's activations. */
-enum { FORWARD_HOLDS = 2, INPUT_FREES = 1, WEIGHT_FREES = 1 };
+/* Memory in thousandths of a microbatch's activations. */
+enum { FORWARD_HOLDS = 1000 };
 
 /* The choices, each taken with yes first. */
 enum {
@@ -31,7 +31,8 @@ struct stage {
 
 struct search {
     uint32_t stage_count, microbatches;
-    int64_t cost[3], hop, cap;
+    int64_t cost[3], hop;
+    int64_t cap, weight_frees;
     int64_t worst_bubble;
     unsigned variant, consulted; /* choices that made a difference */
     struct stage *stages;
@@ -59,9 +60,9 @@ static void place(struct search *search, uint32_t j, enum sp_pass_kind kind)
         stage->held += FORWARD_HOLDS;
     } else if (kind == SP_PASS_I) {
         stage->input_ends[i] = stage->end;
-        stage->held -= INPUT_FREES;
+        stage->held -= FORWARD_HOLDS - search->weight_frees;
     } else {
-        stage->held -= WEIGHT_FREES;
+        stage->held -= search->weight_frees;
     }
 }
 
@@ -120,7 +121,7 @@ static bool is_backward_urgent(const struct search *search, uint32_t j)
         return true;
     for (uint32_t w = stage->done[SP_PASS_W]; held > search->cap && w < stage->done[SP_PASS_I]; w++) {
         end += search->cost[SP_PASS_W];
-        held -= WEIGHT_FREES;
+        held -= search->weight_frees;
     }
     return end > backward && backward - stage->end <= search->worst_bubble - stage->bubble;
 }
@@ -291,7 +292,8 @@ enum sp_status sp_zb_heuristic_push(const struct sp_shape *shape, int64_t memory
         .microbatches = shape->microbatches,
         .cost = {timed ? shape->forward_ns : 1, timed ? shape->input_ns : 1, timed ? shape->weight_ns : 1},
         .hop = shape->message_ns,
-        .cap = memory_units / 500,
+        .cap = memory_units,
+        .weight_frees = shape->weight_held_permille ? shape->weight_held_permille : 500,
         .stages = sp_alloc(shape->devices, sizeof(struct stage)),
     };
     int64_t *times = sp_alloc(units, 2 * sizeof(*times));

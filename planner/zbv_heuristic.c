@@ -6,8 +6,8 @@
 
 #include "slimpipe/arena.h"
 
-/* Memory in halves of a chunk's activations: F holds two, I frees one, W one. */
-enum { FORWARD_HOLDS = 2 };
+/* Memory in thousandths of a chunk's activations of a microbatch. */
+enum { FORWARD_HOLDS = 1000 };
 
 /*
  * A microbatch crosses the devices four times: forward down (F0) and up (F1), backward down (I0, on the
@@ -33,7 +33,8 @@ struct device {
 
 struct search {
     uint32_t device_count, microbatches;
-    int64_t cost[LEGS], hop, cap;
+    int64_t cost[LEGS], hop;
+    int64_t cap, weight_frees;
     int64_t worst_bubble, worst_told; /* worst_told: −1 in a first try */
     unsigned variant, consulted;      /* choices that made a difference */
     bool failed;                      /* memory, or a pass before what it needs */
@@ -85,7 +86,7 @@ static void place_weight(struct search *search, uint32_t j)
     struct device *device = &search->devices[j];
 
     append(search, device, device->inputs[device->weights++] == I0 ? W0 : W1, device->end);
-    device->held--;
+    device->held -= search->weight_frees;
 }
 
 static bool has_weight(const struct device *device)
@@ -111,7 +112,7 @@ static void place(struct search *search, uint32_t j, enum leg leg)
     if (is_forward) {
         device->held += FORWARD_HOLDS;
     } else {
-        device->held--;
+        device->held -= FORWARD_HOLDS - search->weight_frees;
         device->inputs[device->done[I0] + device->done[I1] - 1] = (uint8_t)leg;
     }
 }
@@ -333,7 +334,8 @@ enum sp_status sp_zbv_heuristic_push(const struct sp_shape *shape, int64_t memor
         .microbatches = shape->microbatches,
         .cost = {f, f, i, i, w, w},
         .hop = shape->message_ns,
-        .cap = memory_units / 250,
+        .cap = 2 * memory_units,
+        .weight_frees = shape->weight_held_permille ? shape->weight_held_permille : 500,
         .devices = sp_alloc(shape->devices, sizeof(struct device)),
         .legs = sp_alloc(units, LEGS),
         .best_legs = sp_alloc(units, LEGS),

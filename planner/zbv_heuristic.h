@@ -12,8 +12,9 @@
 #include "slimpipe/schedule.h"
 
 /*
- * Pushes all passes. A chunk's activations of a microbatch count 500 from F on, half of them go with I, half
- * with W; memory_units is the cap on each device. SP_INFEASIBLE where no variant keeps to it.
+ * Pushes all passes. A chunk's activations of a microbatch count 500 from F on; W frees
+ * shape->weight_held_permille of them, I the rest. memory_units is the cap on each device. SP_INFEASIBLE
+ * where no variant keeps to it.
  */
 enum sp_status sp_zbv_heuristic_push(const struct sp_shape *shape, int64_t memory_units,
                                      struct sp_order_builder *builder, struct sp_error *error);

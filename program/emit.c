@@ -84,21 +84,37 @@ static void emit_guest(struct lowering *l, uint32_t part_number, uint32_t layer,
     l->guest_of_layer[part_number][layer] = lowering_emit(l, &guest);
 }
 
-/*
- * Guests anchored at a pass and a place. During a pass of `of_layers` layers, own layer `layer` hosts the
- * requester's layers that fall on it in proportion, so that both run side by side from first to last.
- */
-static void emit_guests(struct lowering *l, uint64_t anchor, enum sp_anchor where, uint32_t layer,
-                        uint32_t of_layers, uint32_t device)
+/* Guests before or after a pass, one part after the other. */
+static void emit_guests_beside(struct lowering *l, uint64_t anchor, enum sp_anchor where, uint32_t device)
 {
     for (uint64_t i = l->guest_begin[anchor]; i < l->guest_begin[anchor + 1]; i++) {
         const struct sp_exchange_part *part = &l->plan->exchange[l->guests[i]];
         uint32_t layers = lowering_layers(l, &part->pass);
-        if (part->where != (uint32_t)where)
-            continue;
-        for (uint32_t k = 0; k < layers; k++)
+        for (uint32_t k = 0; k < layers && part->where == (uint32_t)where; k++)
+            emit_guest(l, l->guests[i], k, device);
+    }
+}
+
+/*
+ * Guests during a pass of `of_layers` layers: own layer `layer` hosts the requesters' layers that fall on it
+ * in proportion, so that all run side by side from first to last. A layer of all parts comes before the next
+ * of any: a requester goes on to its next layer only when all its parts of this one are back.
+ */
+static void emit_guests_during(struct lowering *l, uint64_t anchor, uint32_t layer, uint32_t of_layers,
+                               uint32_t device)
+{
+    bool more = true;
+    for (uint32_t k = 0; more; k++) {
+        more = false;
+        for (uint64_t i = l->guest_begin[anchor]; i < l->guest_begin[anchor + 1]; i++) {
+            const struct sp_exchange_part *part = &l->plan->exchange[l->guests[i]];
+            uint32_t layers = lowering_layers(l, &part->pass);
+            if (part->where != SP_ANCHOR_DURING || k >= layers)
+                continue;
+            more = true;
             if ((uint64_t)k * of_layers / layers == layer)
                 emit_guest(l, l->guests[i], k, device);
+        }
     }
 }
 
@@ -153,7 +169,7 @@ static void emit_layers(struct lowering *l, uint64_t index, uint32_t device)
         instruction.duration_ns = cost.attention_ns;
         instruction.memory = 0;
         lowering_emit(l, &instruction);
-        emit_guests(l, index, SP_ANCHOR_DURING, k, layers, device);
+        emit_guests_during(l, index, k, layers, device);
         draft_results(l, index, &after);
         instruction.kind = SP_INSTRUCTION_AFTER;
         instruction.duration_ns = cost.after_ns;
@@ -189,14 +205,14 @@ static void emit_pass(struct lowering *l, uint64_t index, uint32_t device)
     }
     bool gives = l->part_begin[index + 1] > l->part_begin[index];
     bool hosts = hosts_during(l, index);
-    emit_guests(l, index, SP_ANCHOR_BEFORE, 0, 1, device);
+    emit_guests_beside(l, index, SP_ANCHOR_BEFORE, device);
     if (has_attention(pass) && (gives || hosts)) {
         emit_layers(l, index, device);
     } else {
         emit_whole(l, index, device);
-        emit_guests(l, index, SP_ANCHOR_DURING, 0, 1, device);
+        emit_guests_during(l, index, 0, 1, device);
     }
-    emit_guests(l, index, SP_ANCHOR_AFTER, 0, 1, device);
+    emit_guests_beside(l, index, SP_ANCHOR_AFTER, device);
 }
 
 static void emit_step(struct lowering *l, uint32_t device)

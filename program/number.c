@@ -11,9 +11,10 @@ struct numbering {
     const struct lowering *l;
     uint64_t *begin; /* successors of raw i: items[begin[i]] … */
     uint32_t *items;
-    uint32_t *missing; /* waits not yet numbered, the stream's predecessor included */
-    uint32_t *queue;   /* raw instructions in their new order */
-    uint32_t *number;  /* new number of a raw instruction */
+    uint32_t *missing;   /* waits not yet numbered, the stream's predecessor included */
+    uint32_t *queue;     /* raw instructions in their new order */
+    uint32_t *number;    /* new number of a raw instruction */
+    uint32_t most_waits; /* of one instruction */
 };
 
 /* The next instruction of the same stream, which starts after this one; SP_NO_INDEX for messages. */
@@ -46,6 +47,8 @@ static bool init_numbering(struct numbering *n, const struct lowering *l)
     /* begin[i + 1] serves as cursor and ends up as the end of i's range. */
     for (size_t e = 0; e < l->edge_count; e++)
         n->items[n->begin[l->edges[e].from + 1]++] = l->edges[e].to;
+    for (uint32_t i = 0; i < count; i++)
+        n->most_waits = n->missing[i] > n->most_waits ? n->missing[i] : n->most_waits;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t next = stream_successor(l, i);
         if (next != SP_NO_INDEX)
@@ -158,6 +161,11 @@ enum sp_status lowering_number(struct lowering *l, struct sp_program *program, s
     if (!init_numbering(&n, l))
         status =
             sp_error_set(error, SP_MEMORY, "out of memory while numbering %zu instructions", l->raw_count);
+    else if (n.most_waits > UINT16_MAX)
+        status =
+            sp_error_set(error, SP_UNSUPPORTED,
+                         "a pass waits for %u messages; expected at most %d parts of an exchange per pass",
+                         n.most_waits, UINT16_MAX - 1);
     else if (assign_numbers(&n) < l->raw_count)
         status = report_cycle(&n, error);
     else if (!fill_instructions(&n, program) || !fill_streams(program))

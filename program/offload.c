@@ -2,8 +2,8 @@
 /*
  * Offload: a unit's copy out starts when its F has ended, its bytes leave the device once the next forward
  * has run beside the copy; its reload is queued two backwards ahead of its own. A unit whose release would
- * not come before its reload stays on the device. O and L passes of the order, where it has any, say both
- * times instead.
+ * not come before its reload stays on the device. O and L passes of the order, where it has any, say instead
+ * which units leave, when their copy out starts, and when their reload does.
  */
 #include <stdlib.h>
 
@@ -91,7 +91,7 @@ static void plan_explicit(struct lowering *l)
         if (pass->kind != SP_PASS_O)
             continue;
         uint64_t reload = sp_pass_table_find(l->table, SP_PASS_L, pass->stage, pass->microbatch, pass->slice);
-        uint64_t beside = lowering_next_pass(l, i);
+        uint64_t beside = next_forward(l, i);
         struct copy copy = {
             .unit = sp_pass_table_find(l->table, SP_PASS_F, pass->stage, pass->microbatch, pass->slice),
             .source = lowering_previous_pass(l, i),

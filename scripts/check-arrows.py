@@ -31,6 +31,7 @@ MAY_USE_ALL = ["tests", "bench", "examples", "fuzz"]
 PUBLIC = {
     "arena.h": "plan",
     "cluster.h": "cost",
+    "compare.h": "planner",
     "file.h": "plan",
     "format.h": "timeline",
     "interchange.h": "plan",

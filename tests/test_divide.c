@@ -201,3 +201,77 @@ Test(divide, never_worse_than_seq1f1b)
     fclose(file);
     cr_expect_eq(rows, 60);
 }
+
+static struct sp_plan *compose(struct sp_request *request, const char *cluster)
+{
+    static struct sp_model model;
+    static struct sp_cluster machines;
+    static struct sp_profile profile;
+    struct sp_plan *plan = NULL;
+    struct sp_error error;
+    cr_assert_eq(sp_model_read("llama-3.1-8b", &model, &error), SP_OK, "%s", error.message);
+    cr_assert_eq(sp_cluster_read(cluster, &machines, &error), SP_OK, "%s", error.message);
+    cr_assert_eq(sp_profile_read(machines.profile, &profile, &error), SP_OK, "%s", error.message);
+    request->model = &model;
+    request->cluster = &machines;
+    request->profile = &profile;
+    cr_assert_eq(sp_plan_compose(request, &plan, &error), SP_OK, "%s", error.message);
+    return plan;
+}
+
+/* Slices of equal work get shorter, and shorten a Seq1F1B pipeline. */
+Test(divide, slices_of_equal_work)
+{
+    struct sp_request request = {.schedule = "seq1f1b",
+                                 .parallel = {.pipeline = 4, .tensor = 8},
+                                 .slices = 4,
+                                 .microbatches = 8,
+                                 .sequence_tokens = 131072};
+    struct simulated equal = simulate_plan(compose(&request, "h100"), SP_SIM_LINKS);
+    request.slice_division = SP_SLICES_WORK;
+    struct simulated work = simulate_plan(compose(&request, "h100"), SP_SIM_LINKS);
+    int64_t sum = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        sum += work.plan->slice_tokens[i];
+        cr_expect(i == 0 || work.plan->slice_tokens[i] < work.plan->slice_tokens[i - 1]);
+    }
+    cr_expect_eq(sum, 131072);
+    cr_expect_lt(work.metrics.makespan_ns, equal.metrics.makespan_ns);
+    drop_simulated(&equal);
+    drop_simulated(&work);
+}
+
+/* TeraPipe's division is never slower than equal slices, whatever their number. */
+Test(divide, terapipe_chooses_its_slices)
+{
+    struct sp_request request = {.schedule = "terapipe",
+                                 .parallel = {.pipeline = 8, .tensor = 8},
+                                 .microbatches = 1,
+                                 .sequence_tokens = 65536,
+                                 .slice_division = SP_SLICES_TERAPIPE};
+    struct simulated best = simulate_plan(compose(&request, "ideal"), SP_SIM_PLAIN);
+    cr_expect_gt(best.plan->slice_count, 1);
+    request.slice_division = SP_SLICES_EQUAL;
+    for (request.slices = 1; request.slices <= 32; request.slices *= 2) {
+        struct simulated equal = simulate_plan(compose(&request, "ideal"), SP_SIM_PLAIN);
+        cr_expect_leq(best.metrics.makespan_ns, equal.metrics.makespan_ns, "%u slices", request.slices);
+        drop_simulated(&equal);
+    }
+    drop_simulated(&best);
+}
+
+/* The last stage, which has the output layer, gets fewer layers; the iteration gets shorter. */
+Test(divide, stages_of_equal_work)
+{
+    struct sp_request request = {.schedule = "1f1b",
+                                 .parallel = {.pipeline = 8, .tensor = 4},
+                                 .microbatches = 32,
+                                 .sequence_tokens = 4096};
+    struct simulated equal = simulate_plan(compose(&request, "h100"), SP_SIM_LINKS);
+    request.stage_division = SP_STAGES_WORK;
+    struct simulated work = simulate_plan(compose(&request, "h100"), SP_SIM_LINKS);
+    cr_expect_lt(work.plan->stages[7].layer_count, equal.plan->stages[7].layer_count);
+    cr_expect_lt(work.metrics.makespan_ns, equal.metrics.makespan_ns);
+    drop_simulated(&equal);
+    drop_simulated(&work);
+}

@@ -235,6 +235,97 @@ Test(plan, failing_allocations_leave_the_target_alone)
     unlink(path);
 }
 
+/* Ways to break a plan in memory that no document has, and where the check finds them. */
+static void unknown_recompute(struct sp_plan *plan)
+{
+    plan->stages[1].recompute = (enum sp_recompute)(SP_RECOMPUTE_FULL + 1);
+}
+
+static void unknown_train(struct sp_plan *plan)
+{
+    plan->stages[0].train = (enum sp_train)(SP_TRAIN_NONE + 1);
+}
+
+static void unknown_vocabulary(struct sp_plan *plan)
+{
+    plan->vocabulary = (enum sp_vocabulary)(SP_VOCABULARY_TILED + 1);
+}
+
+static void unknown_kind(struct sp_plan *plan)
+{
+    plan->order.passes[2].kind = SP_PASS_KINDS;
+}
+
+static void unknown_anchor(struct sp_plan *plan)
+{
+    plan->exchange[1].where = SP_ANCHOR_AFTER + 1;
+}
+
+static void no_costs(struct sp_plan *plan)
+{
+    plan->costs = NULL;
+}
+
+static void no_stages(struct sp_plan *plan)
+{
+    plan->stage_count = 0;
+}
+
+static void no_schedule(struct sp_plan *plan)
+{
+    plan->schedule = NULL;
+}
+
+static void negative_begin(struct sp_plan *plan)
+{
+    plan->exchange[0].token_begin = -1;
+}
+
+Test(plan, plans_in_memory_are_not_trusted)
+{
+    static const struct {
+        void (*damage)(struct sp_plan *plan);
+        const char *path, *message;
+    } cases[] = {
+        {unknown_recompute, "$.stages[1].recompute", "unknown recompute policy 3"},
+        {unknown_train, "$.stages[0].train", "unknown train policy 3"},
+        {unknown_vocabulary, "$.options.vocabulary", "expected a whole number from 0 to 4, found 5"},
+        {unknown_kind, "$.order[0]", "unknown kind of pass 9"},
+        {unknown_anchor, "$.exchange.parts", "unknown anchor 3"},
+        {no_costs, "$", "neither a model nor pass costs"},
+        {no_stages, "$.stages", "expected 1 to 16384 stages, found 0"},
+        {no_schedule, "$.schedule", "expected a name of 1 to 63 letters, digits or -_.+"},
+        {negative_begin, "$.exchange.parts", "pass 0F0.2 has past tokens 0 to 16, not -1 to 4"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct sp_plan *plan = read_plan("tests/plans/good/exchange-during.json");
+        struct sp_error error;
+        cases[i].damage(plan);
+        cr_expect_eq(sp_plan_check(plan, &error), SP_INPUT);
+        cr_expect_eq(sp_plan_check(plan, NULL), SP_INPUT);
+        cr_expect_str_eq(error.path, cases[i].path);
+        cr_expect_str_eq(error.message, cases[i].message);
+        cr_expect_eq(error.line, 0);
+        sp_plan_destroy(plan);
+    }
+}
+
+Test(plan, check_sorts_parts_and_finds_their_helpers)
+{
+    struct sp_plan *plan = read_plan("tests/plans/good/exchange-during.json");
+    struct sp_exchange_part part = plan->exchange[0];
+    cr_assert_eq(plan->exchange_count, 3);
+    plan->exchange[0] = plan->exchange[2];
+    plan->exchange[2] = part;
+    for (int i = 0; i < 3; i++)
+        plan->exchange[i].device = 99;
+    cr_assert_eq(sp_plan_check(plan, NULL), SP_OK);
+    cr_expect(plan->exchange[0].device == 1 && plan->exchange[1].device == 1 &&
+              plan->exchange[2].device == 0);
+    cr_expect(plan->exchange[0].pass.slice == 2 && plan->exchange[1].pass.slice == 3);
+    sp_plan_destroy(plan);
+}
+
 Test(plan, a_new_plan_has_defaults)
 {
     struct sp_plan *plan = sp_plan_create();
@@ -257,6 +348,34 @@ Test(plan, neighbours_follow_the_path)
     cr_expect_eq(sp_plan_previous_stage(plan, 1, 0), -1);
     cr_expect_eq(sp_plan_next_stage(plan, 1, 1), -1);
     sp_plan_destroy(plan);
+    plan = read_plan("tests/plans/good/model.json");
+    cr_expect_eq(sp_plan_next_stage(plan, 1, 3), -1);
+    cr_expect_eq(sp_plan_previous_stage(plan, 1, 3), 2);
+    cr_expect_eq(sp_plan_slice_begin(plan, 0), 0);
+    cr_expect_eq(sp_plan_slice_begin(plan, 3), 3 * 8192);
+    sp_plan_destroy(plan);
+}
+
+Test(plan, pass_tokens)
+{
+    static const char *const wrong[] = {"",      "F0",     "0F",     "00F0.0",    "0F00.0",
+                                        "0F0",   "0F0.",   "0X0.0",  "16384F0.0", "0F0.65535",
+                                        "0f0.0", "-1F0.0", "0F-0.0", " 0F0.0"};
+    struct sp_pass pass = {.joined = 1};
+    char text[32];
+    const char *largest = "16383T1048575.65534;", *cursor = largest;
+    cr_assert(sp_pass_parse(&cursor, true, &pass));
+    cr_expect_eq(*cursor, ';');
+    cr_expect(pass.stage == 16383 && pass.kind == SP_PASS_T && pass.microbatch == 1048575 &&
+              pass.slice == 65534 && pass.joined == 0);
+    cr_expect_str_eq(sp_pass_text(&pass, 65535, text, sizeof text), "16383T1048575.65534");
+    cr_expect_str_eq(sp_pass_text(&pass, 1, text, sizeof text), "16383T1048575");
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        cursor = wrong[i];
+        cr_expect(!sp_pass_parse(&cursor, true, &pass) && cursor == wrong[i], "%s", wrong[i]);
+    }
+    cursor = "0F0.0";
+    cr_expect_not(sp_pass_parse(&cursor, false, &pass));
 }
 
 Test(plan, table_finds_every_pass)

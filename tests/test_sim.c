@@ -275,6 +275,42 @@ Test(sim, follows_long_chains)
     free(instructions);
 }
 
+/* 65,536 single tokens of one pass's past, each a part of its own: more waits than an instruction can have.
+ */
+Test(sim, refuses_more_parts_than_a_pass_can_wait_for)
+{
+    enum { PARTS = 1 << 16 };
+    static const int64_t tokens[2] = {PARTS, PARTS};
+    struct unit_costs unit;
+    struct sp_request request = {.schedule = "slimpipe",
+                                 .costs = unit_costs_init(&unit, 1000, 1000, 1000, 0),
+                                 .cost_stages = 1,
+                                 .parallel = {.pipeline = 2},
+                                 .slices = 2,
+                                 .slice_tokens = tokens,
+                                 .microbatches = 1};
+    struct sp_program *program = NULL;
+    struct sp_plan *plan = NULL;
+    struct sp_error error;
+
+    cr_assert_eq(sp_plan_compose(&request, &plan, &error), SP_OK, "%s", error.message);
+    plan->exchange_policy = "single-tokens";
+    plan->exchange = sp_arena_alloc(plan->arena, PARTS, sizeof *plan->exchange);
+    cr_assert(plan->exchange);
+    for (int64_t token = 0; token < PARTS; token++)
+        plan->exchange[plan->exchange_count++] =
+            (struct sp_exchange_part){.pass = {.kind = SP_PASS_F, .slice = 1},
+                                      .anchor = {.kind = SP_PASS_F, .stage = 1},
+                                      .where = SP_ANCHOR_DURING,
+                                      .token_begin = token,
+                                      .token_end = token + 1};
+    cr_assert_eq(sp_plan_check(plan, &error), SP_OK, "%s", error.message);
+    cr_expect_eq(sp_program_create(plan, &program, &error), SP_UNSUPPORTED);
+    cr_expect_str_eq(error.message,
+                     "a pass waits for 65536 messages; expected at most 65534 parts of an exchange per pass");
+    sp_plan_destroy(plan);
+}
+
 /* Work 10 + 20 between a head of 5 and a tail of 7; the longest chain is 5 + 20 + 7. */
 Test(bound, adds_head_work_and_tail)
 {

@@ -206,7 +206,7 @@ Test(sim_property, random_plans)
 
 Test(sim_property, random_plans_of_a_model)
 {
-    check_plans(200, RP_MODEL);
+    check_plans(500, RP_MODEL);
 }
 
 /* The bound speaks of every order of a plan's passes, so it must be the same for all of them. */

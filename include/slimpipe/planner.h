@@ -7,6 +7,19 @@
 #include "slimpipe/program.h"
 #include "slimpipe/schedule.h"
 
+/*
+ * How a sequence is cut. Equal: equal tokens (SlimPipe). Work: equal FLOPs, so later slices are shorter
+ * (Seq1F1B, arXiv 2406.03488). Terapipe: the number and lengths of slices that make a forward pipeline's time
+ * least (arXiv 2102.07988); chooses n itself.
+ */
+enum sp_slice_division { SP_SLICES_EQUAL, SP_SLICES_WORK, SP_SLICES_TERAPIPE };
+extern const char *const sp_slice_division_names[]; /* "equal", "work", "terapipe" */
+
+/* How layers are cut into stages. Equal: numbers of layers. Work: their time, embedding and output included.
+ */
+enum sp_stage_division { SP_STAGES_EQUAL, SP_STAGES_WORK };
+extern const char *const sp_stage_division_names[]; /* "equal", "work" */
+
 /* One fully chosen configuration. Zero or NULL means the default, stated at each field. */
 struct sp_request {
     const char *schedule;         /* "slimpipe" */
@@ -17,11 +30,13 @@ struct sp_request {
     const struct sp_pass_costs *costs;
     uint32_t cost_stages;
 
-    struct sp_parallel parallel;  /* zero degrees: 1; data: gpus / (p·t·c) where gpus is set */
-    int64_t gpus;                 /* 0: p·t·c·d */
-    uint32_t chunks;              /* v; 1 */
-    uint32_t slices;              /* n; 1 */
-    const int64_t *slice_tokens;  /* unequal slices; NULL: equal */
+    struct sp_parallel parallel; /* zero degrees: 1; data: gpus / (p·t·c) where gpus is set */
+    int64_t gpus;                /* 0: p·t·c·d */
+    uint32_t chunks;             /* v; 1 */
+    uint32_t slices;             /* n; 1 */
+    const int64_t *slice_tokens; /* given slices; NULL: by slice_division */
+    enum sp_slice_division slice_division;
+    enum sp_stage_division stage_division;
     uint32_t window, group;       /* as in struct sp_shape */
     int64_t memory_units;         /* as in struct sp_shape */
     int64_t sequence_tokens;      /* s */
@@ -65,12 +80,12 @@ const struct sp_exchange_policy *sp_exchange_policy_find(const char *name);
 enum sp_status sp_vocabulary_place(struct sp_plan *plan, struct sp_error *error) SP_MUST_CHECK;
 
 /*
- * A lower bound of the makespan of any order and any exchange of the plan's passes: stages, slices and costs are
- * given, attention over past slices may be computed anywhere. A linear programme (GLPK) over the idle time that
- * the pipeline's fill and drain force on each device and the attention that could be moved into it. At least
- * sp_sim_bound where nothing can be moved. Whole nanoseconds, rounded down.
+ * A lower bound of the makespan of any order and any exchange of the plan's passes: stages, slices and costs
+ * are given, attention over past slices may be computed anywhere. A linear programme (GLPK) over the idle
+ * time that the pipeline's fill and drain force on each device and the attention that could be moved into it.
+ * At least sp_sim_bound where nothing can be moved. Whole nanoseconds, rounded down.
  */
-enum sp_status sp_plan_bound(const struct sp_program *program, int64_t *ret_bound_ns, struct sp_error *error)
-    SP_MUST_CHECK;
+enum sp_status sp_plan_bound(const struct sp_program *program, int64_t *ret_bound_ns,
+                             struct sp_error *error) SP_MUST_CHECK;
 
 #endif

@@ -19,8 +19,10 @@ struct sp_shape {
     uint32_t slices;       /* n */
     uint32_t window;       /* SlimPipe: extra units per later rank, 1 or 2; 0: the schedule's default */
     uint32_t group;        /* group size of interleaved and GIS; 0: the default */
-    int64_t
-        memory_units; /* for automatic schedules: cap in 1/1000 stage activations of a microbatch; 0: none */
+    /* For automatic schedules: the cap, in 1/1000 of the activations of a microbatch on a device (all its
+     * chunks), 0: none; and how much of a unit's activations stays from I until W, in 1/1000, 0: 500. */
+    int64_t memory_units;
+    uint32_t weight_held_permille;
     /* For schedules that look at times (ZB automatic, V greedy): mean of one pass, and a hop. */
     int64_t forward_ns, input_ns, weight_ns, message_ns;
 };
@@ -36,6 +38,8 @@ enum sp_schedule_trait {
     SP_SCHEDULE_USES_MEMORY = 1 << 6, /* reads memory_units */
     SP_SCHEDULE_JOINS = 1 << 7,       /* overlapped pairs */
     SP_SCHEDULE_OFFLOADS = 1 << 8,    /* O and L passes stand in the order */
+    SP_SCHEDULE_USES_WINDOW = 1 << 9, /* reads window */
+    SP_SCHEDULE_USES_GROUP = 1 << 10, /* reads group */
 };
 
 /* Builds orders: passes appended per device. */
@@ -62,7 +66,8 @@ struct sp_schedule {
      * it. */
     enum sp_status (*order)(const struct sp_shape *shape, struct sp_order_builder *builder,
                             struct sp_error *error);
-    /* Mean-idle bubble with equal passes, B = 2 F and free messages, where it has a closed form; else NULL. */
+    /* Mean-idle bubble with equal passes, B = 2 F and free messages, where it has a closed form; else NULL.
+     */
     double (*bubble)(const struct sp_shape *shape);
 };
 

@@ -62,15 +62,19 @@ static void push(const struct run *run, enum sp_pass_kind kind, struct unit unit
 }
 
 /*
- * Whether a unit leaves the device: its copy out ends with the forward after its own, at the earliest, and
- * its copy back starts two backwards ahead.
+ * Whether a unit leaves the device. Its copy out has until the forward after its own has run, its copy back
+ * starts two backwards ahead; what comes back earlier than that, or has no forward or backwards to run
+ * beside, stays.
  */
 static bool is_offloaded(const struct run *run, struct unit unit)
 {
     uint32_t g = run->group, v = run->shape->chunks;
-    uint64_t forward = (uint64_t)unit.chunk * g, backward = (uint64_t)(v - 1 - unit.chunk) * g + run->ahead;
+    uint64_t first = (uint64_t)(unit.microbatch / g) * g * v + unit.microbatch % g;
+    uint64_t forward = first + (uint64_t)unit.chunk * g,
+             backward = first + (uint64_t)(v - 1 - unit.chunk) * g;
 
-    return unit.chunk < run->offloaded_chunks && backward >= forward + 4;
+    return unit.chunk < run->offloaded_chunks && backward >= 2 && forward + 1 < run->slots &&
+           backward + run->ahead >= forward + 4;
 }
 
 static void push_forward(const struct run *run, uint64_t slot)
@@ -96,10 +100,6 @@ static void push_backward(const struct run *run, uint64_t slot)
 {
     struct unit unit = backward_unit_at(run, slot);
 
-    if (slot == 0) {
-        push_reload(run, 0);
-        push_reload(run, 1);
-    }
     if (unit.microbatch < run->shape->microbatches) {
         push(run, SP_PASS_I, unit);
         push(run, SP_PASS_W, unit);
@@ -153,7 +153,7 @@ const struct sp_schedule sp_schedule_gis = {
     .name = "gis",
     .description = "interleaved in groups of p/2 to p, weight gradients split off; memory of 1F1B",
     .source = "PipeOffload, arXiv 2503.01328, section 3",
-    .traits = SP_SCHEDULE_CHUNKS | SP_SCHEDULE_SPLITS_W,
+    .traits = SP_SCHEDULE_CHUNKS | SP_SCHEDULE_SPLITS_W | SP_SCHEDULE_USES_GROUP,
     .default_chunks = 2,
     .check = check,
     .order = order,

@@ -13,7 +13,10 @@
     X(slimpipe)                                                                                              \
     X(gpipe)                                                                                                 \
     X(1f1b)                                                                                                  \
+    X(1f1b_overlap)                                                                                          \
     X(interleaved)                                                                                           \
+    X(interleaved_overlap)                                                                                   \
+    X(interleaved_zb)                                                                                        \
     X(looped_bfs)                                                                                            \
     X(terapipe)                                                                                              \
     X(seq1f1b)                                                                                               \
@@ -26,6 +29,8 @@
     X(zb_v_hand)                                                                                             \
     X(v_half)                                                                                                \
     X(v_min)                                                                                                 \
+    X(v_auto)                                                                                                \
+    X(1f1b_v)                                                                                                \
     X(dualpipe)                                                                                              \
     X(dualpipev)                                                                                             \
     X(chimera)                                                                                               \

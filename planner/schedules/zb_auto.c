@@ -12,6 +12,9 @@ static enum sp_status check(const struct sp_shape *shape, struct sp_error *error
         return sp_error_set(error, SP_INPUT,
                             "memory_units %lld; expected at least 1000, one microbatch's activations",
                             (long long)shape->memory_units);
+    if (shape->weight_held_permille > 1000)
+        return sp_error_set(error, SP_INPUT, "weight_held_permille %u; expected 0 to 1000",
+                            shape->weight_held_permille);
     return SP_OK;
 }
 
