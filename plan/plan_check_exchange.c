@@ -4,6 +4,7 @@
  * That a helper does not wait for what it helps is left to the search for deadlocks.
  */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,28 +51,41 @@ static struct sp_plan_place place_of(const struct plan_checker *checker, struct 
     return place;
 }
 
+/* `role` is the part's pass or its anchor. */
+static SP_PRINTF(5, 6) enum sp_status
+    refuse(struct plan_checker *checker, struct part_place at, const char *role, const struct sp_pass *pass,
+           const char *format, ...)
+{
+    char reason[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reason, sizeof reason, format, arguments);
+    va_end(arguments);
+    return sp_plan_refuse(checker, place_of(checker, at), "%s %s: %s", role, name_of(checker, pass).text,
+                          reason);
+}
+
 /* The pass whose attention is shared out. */
 static enum sp_status check_requester(struct plan_checker *checker, struct part_place at, int64_t past)
 {
     const struct sp_exchange_part *part = &checker->plan->exchange[at.number];
-    struct pass_name name = name_of(checker, &part->pass);
-    uint64_t index = find(checker, &part->pass);
-    if (!has_attention(&part->pass))
-        return sp_plan_refuse(checker, place_of(checker, at), "pass %s: only F, B and I have attention",
-                              name.text);
+    const struct sp_pass *pass = &part->pass;
+    uint64_t index = find(checker, pass);
+    if (!has_attention(pass))
+        return refuse(checker, at, "pass", pass, "only F, B and I have attention");
     if (index == SP_NO_PASS)
-        return sp_plan_refuse(checker, place_of(checker, at), "pass %s is not in the order", name.text);
+        return refuse(checker, at, "pass", pass, "not in the order");
     if (checker->part_begin && checker->device_of[index] != at.document_device)
-        return sp_plan_refuse(checker, place_of(checker, at), "pass %s is on device %u, not %u", name.text,
-                              checker->device_of[index], at.document_device);
+        return refuse(checker, at, "pass", pass, "on device %u, not %u", checker->device_of[index],
+                      at.document_device);
     if (is_joined(checker, index))
-        return sp_plan_refuse(checker, place_of(checker, at), "pass %s is joined with another", name.text);
-    if (checker->plan->has_model && checker->plan->stages[part->pass.stage].layer_count == 0)
-        return sp_plan_refuse(checker, place_of(checker, at), "pass %s: the stage has no layers", name.text);
+        return refuse(checker, at, "pass", pass, "joined with another");
+    if (checker->plan->has_model && checker->plan->stages[pass->stage].layer_count == 0)
+        return refuse(checker, at, "pass", pass, "the stage has no layers");
     if (part->token_begin < 0 || part->token_begin >= part->token_end || part->token_end > past)
-        return sp_plan_refuse(checker, place_of(checker, at),
-                              "pass %s has past tokens 0 to %" PRId64 ", not %" PRId64 " to %" PRId64,
-                              name.text, past, part->token_begin, part->token_end);
+        return refuse(checker, at, "pass", pass,
+                      "expected past tokens within 0-%" PRId64 ", found %" PRId64 "-%" PRId64, past,
+                      part->token_begin, part->token_end);
     return SP_OK;
 }
 
@@ -80,25 +94,21 @@ static enum sp_status check_anchor(struct plan_checker *checker, struct part_pla
 {
     struct sp_exchange_part *part = &checker->plan->exchange[at.number];
     const struct sp_pass *anchor = &part->anchor;
-    struct pass_name name = name_of(checker, anchor);
     uint64_t index = find(checker, anchor);
     if (part->where > SP_ANCHOR_AFTER)
-        return sp_plan_refuse(checker, place_of(checker, at), "unknown anchor %u", part->where);
-    if (anchor->kind == SP_PASS_S || anchor->kind == SP_PASS_T || anchor->kind == SP_PASS_O ||
-        anchor->kind == SP_PASS_L)
-        return sp_plan_refuse(checker, place_of(checker, at),
-                              "anchor %s: expected an F, B, I, W or R to compute the part at", name.text);
+        return refuse(checker, at, "anchor", anchor, "unknown place %u", part->where);
+    if (!has_attention(anchor) && anchor->kind != SP_PASS_W && anchor->kind != SP_PASS_R)
+        return refuse(checker, at, "anchor", anchor, "expected an F, B, I, W or R to compute the part at");
     if (part->where == SP_ANCHOR_DURING && !has_attention(anchor))
-        return sp_plan_refuse(checker, place_of(checker, at),
-                              "anchor %s: only during an F, B or I, before or after any other", name.text);
+        return refuse(checker, at, "anchor", anchor, "only during an F, B or I, before or after any other");
     if (index == SP_NO_PASS)
-        return sp_plan_refuse(checker, place_of(checker, at), "anchor %s is not in the order", name.text);
+        return refuse(checker, at, "anchor", anchor, "not in the order");
     if (is_joined(checker, index))
-        return sp_plan_refuse(checker, place_of(checker, at), "anchor %s is joined with another", name.text);
+        return refuse(checker, at, "anchor", anchor, "joined with another");
     part->device = checker->device_of[index];
     if (part->device == checker->device_of[find(checker, &part->pass)])
-        return sp_plan_refuse(checker, place_of(checker, at), "anchor %s is on the device of pass %s itself",
-                              name.text, name_of(checker, &part->pass).text);
+        return refuse(checker, at, "anchor", anchor, "on the device of pass %s itself",
+                      name_of(checker, &part->pass).text);
     return SP_OK;
 }
 

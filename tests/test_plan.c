@@ -291,11 +291,11 @@ Test(plan, plans_in_memory_are_not_trusted)
         {unknown_train, "$.stages[0].train", "unknown train policy 3"},
         {unknown_vocabulary, "$.options.vocabulary", "expected a whole number from 0 to 4, found 5"},
         {unknown_kind, "$.order[0]", "unknown kind of pass 9"},
-        {unknown_anchor, "$.exchange.parts", "unknown anchor 3"},
+        {unknown_anchor, "$.exchange.parts", "anchor 1F0.2: unknown place 3"},
         {no_costs, "$", "neither a model nor pass costs"},
         {no_stages, "$.stages", "expected 1 to 16384 stages, found 0"},
         {no_schedule, "$.schedule", "expected a name of 1 to 63 letters, digits or -_.+"},
-        {negative_begin, "$.exchange.parts", "pass 0F0.2 has past tokens 0 to 16, not -1 to 4"},
+        {negative_begin, "$.exchange.parts", "pass 0F0.2: expected past tokens within 0-16, found -1-4"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct sp_plan *plan = read_plan("tests/plans/good/exchange-during.json");
