@@ -18,7 +18,7 @@
  * Instructions run roughly in the order of their numbers, but not closely enough for the processor to see it.
  * This many ahead is far enough for memory to arrive, and near enough to be in the cache still.
  */
-enum { PREFETCH_AHEAD = 256 };
+enum { PREFETCH_AHEAD = 512 };
 
 struct state {
     uint32_t waiter;      /* first of those that hang on this one; SP_NO_INDEX ends a list */
