@@ -52,9 +52,11 @@ static struct sp_plan_place place_of(const struct plan_checker *checker, struct 
 }
 
 /* `role` is the part's pass or its anchor. */
-static SP_PRINTF(5, 6) enum sp_status
-    refuse(struct plan_checker *checker, struct part_place at, const char *role, const struct sp_pass *pass,
-           const char *format, ...)
+static enum sp_status refuse(struct plan_checker *checker, struct part_place at, const char *role,
+                             const struct sp_pass *pass, const char *format, ...) SP_PRINTF(5, 6);
+
+static enum sp_status refuse(struct plan_checker *checker, struct part_place at, const char *role,
+                             const struct sp_pass *pass, const char *format, ...)
 {
     char reason[256];
     va_list arguments;
