@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `slimpipe import`: turns another framework's order into a plan. */
+#include "command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "slimpipe/interchange.h"
+#include "slimpipe/plan.h"
+
+#include "prediction.h"
+#include "unit_costs.h"
+#include "values.h"
+
+enum { KEY_UNIT_COST = FIRST_LONG_KEY };
+
+struct arguments {
+    struct usage usage;
+    const char *file, *output;
+    bool has_format;
+    struct unit_costs costs;
+};
+
+static const struct argp_option options[] = {
+    {"format", 'f', "FORMAT", 0, "what FILE is: torch (CSV of PyTorch's pipelining schedules)", 0},
+    {"unit-cost", KEY_UNIT_COST, "KEY=VALUE,...", 0, "what the passes cost; see below", 0},
+    {"output", 'o', "FILE", 0, "write the plan there; default '-', standard output", 0},
+    {0},
+};
+
+static enum sp_status parse_option(struct arguments *arguments, int key, char *value, struct sp_error *error)
+{
+    static const char *const formats[] = {"torch", NULL};
+    int format;
+
+    switch (key) {
+    case 'f':
+        arguments->has_format = true;
+        return value_choice("--format", value, formats, &format, error);
+    case 'o':
+        arguments->output = value;
+        return SP_OK;
+    default:
+        unit_costs_finish(&arguments->costs);
+        return unit_costs_parse(&arguments->costs, value, error);
+    }
+}
+
+static error_t parse_end(struct arguments *arguments)
+{
+    if (!arguments->file)
+        return usage_fail(&arguments->usage, "expected a file");
+    if (!arguments->has_format)
+        return usage_fail(&arguments->usage, "--format is missing: expected torch");
+    if (arguments->costs.stage_count == 0)
+        return usage_fail(&arguments->usage, "--unit-cost is missing: an order says nothing of costs");
+    return 0;
+}
+
+static error_t parse(int key, char *value, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+
+    switch (key) {
+    case 'f':
+    case 'o':
+    case KEY_UNIT_COST:
+        return usage_status(&arguments->usage, parse_option(arguments, key, value, &arguments->usage.error));
+    case ARGP_KEY_ARG:
+        if (arguments->file)
+            return usage_fail(&arguments->usage, "'%s': expected one file, '%s' is given", value,
+                              arguments->file);
+        arguments->file = value;
+        return 0;
+    case ARGP_KEY_END:
+        return parse_end(arguments);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char doc[] =
+    "Turns another framework's order of passes into a plan with explicit costs. FILE may be '-' for standard "
+    "input."
+    "\v"
+    "Examples:\n"
+    "  slimpipe import --format torch orders.csv \\\n"
+    "      --unit-cost forward=5,backward=6,weight=4,p2p=1 -o plan.json\n"
+    "  slimpipe import --format torch --unit-cost forward=1ms,backward=2ms \\\n"
+    "      orders.csv | slimpipe simulate -\n"
+    "\n" UNIT_COST_HELP "\n"
+    "A CSV of PyTorch has one line per device, of cells such as 0F3, 2I0, 2W0, 1B4\n"
+    "and (2F5;5B1)OVERLAP_F_B. Communication (SEND_F, RECV_F, ...) is checked and\n"
+    "left out, since a plan's messages follow from its passes.";
+
+static const struct argp argp = {.options = options, .parser = parse, .args_doc = "FILE", .doc = doc};
+
+static enum sp_status import(const struct arguments *arguments, struct sp_error *error)
+{
+    const char *output = arguments->output ? arguments->output : "-";
+    struct sp_plan *plan;
+    enum sp_status status =
+        sp_import_torch(arguments->file, &arguments->costs.costs, arguments->costs.stage_count, &plan, error);
+
+    if (status)
+        return status;
+    status = sp_plan_write(plan, output, error);
+    if (!status) {
+        FILE *stream = strcmp(output, "-") == 0 ? stderr : stdout;
+        fprintf(stream, "%s: ", output);
+        print_plan_line(plan, stream);
+    }
+    sp_plan_destroy(plan);
+    return status;
+}
+
+static int run(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct sp_error error;
+    int code = EXIT_USAGE;
+
+    if (command_parse(&argp, argc, argv, &arguments.usage, &arguments))
+        code = command_end("import", import(&arguments, &error), &error);
+    unit_costs_finish(&arguments.costs);
+    return code;
+}
+
+const struct command command_import = {
+    .name = "import",
+    .summary = "turn another framework's order into a plan",
+    .run = run,
+};

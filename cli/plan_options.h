@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of `slimpipe plan`, and the request that they make. */
+#ifndef SLIMPIPE_CLI_PLAN_OPTIONS_H
+#define SLIMPIPE_CLI_PLAN_OPTIONS_H
+
+#include "slimpipe/cluster.h"
+#include "slimpipe/model.h"
+#include "slimpipe/planner.h"
+
+#include "command.h"
+#include "unit_costs.h"
+
+/* NULL, 0 and false: not given. */
+struct plan_options {
+    struct usage usage;
+    const char *model, *cluster, *profile, *output;
+    const char *schedule, *exchange;
+    struct unit_costs costs;
+    int64_t gpus, sequence_tokens, batch_tokens, microbatches, microbatch_sequences;
+    int64_t tensor, context, expert, data, pipeline, chunks;
+    int64_t slices, window, group, memory_units;
+    int64_t *slice_tokens;
+    uint32_t slice_token_count;
+    uint32_t *stage_layers;
+    uint32_t stage_layer_count;
+    int slice_division, stage_division;
+    int recompute, kv_gradient, vocabulary;
+    bool vocabulary_is_set;
+    int64_t offload_permille;
+    bool memory_cap_is_set;
+    int64_t memory_cap_bytes; /* 0: none */
+};
+
+/* What the request points to. */
+struct plan_inputs {
+    struct sp_model model;
+    struct sp_cluster cluster;
+    struct sp_profile profile;
+};
+
+/* Fills zeroed options; false after a message. Whatever it returns, plan_options_finish frees. */
+bool plan_options_parse(struct plan_options *options, int argc, char **argv);
+void plan_options_finish(struct plan_options *options);
+
+/* The request borrows from both; inputs are filled where a model is given. */
+void plan_options_request(const struct plan_options *options, const struct plan_inputs *inputs,
+                          struct sp_request *ret_request);
+
+#endif
