@@ -52,7 +52,11 @@ static int compare_events(const void *a, const void *b)
     const struct event *first = a, *second = b;
     int order = compare_keys(&first->key, &second->key);
 
-    return order ? order : first->pass.kind - second->pass.kind; /* S before T */
+    if (order || first->pass.kind != second->pass.kind)
+        return order ? order : first->pass.kind - second->pass.kind; /* S before T */
+    if (first->pass.microbatch != second->pass.microbatch)
+        return first->pass.microbatch < second->pass.microbatch ? -1 : 1;
+    return first->pass.slice - second->pass.slice;
 }
 
 static enum sp_status out_of_memory(struct sp_error *error)
@@ -168,12 +172,17 @@ static enum sp_status find_keys(struct placing *placing, struct sp_arena *arena,
 
 /* --- Events ------------------------------------------------------------------------------------------- */
 
-static int64_t output_ns(const struct placing *placing, uint32_t from, uint32_t to, uint32_t slice)
+/* The slowest way between the device of the last stage and another one. */
+static int64_t output_ns(const struct placing *placing, uint32_t hub, uint32_t slice)
 {
-    struct sp_transfer transfer =
-        sp_cost_transfer(placing->cost, from, to, sp_cost_output_bytes(placing->cost, slice));
+    int64_t bytes = sp_cost_output_bytes(placing->cost, slice), slowest = 0;
 
-    return transfer.latency_ns + transfer.busy_ns;
+    for (uint32_t d = 0; d < placing->plan->order.device_count; d++) {
+        struct sp_transfer transfer = sp_cost_transfer(placing->cost, hub, d, bytes);
+        if (d != hub && transfer.latency_ns + transfer.busy_ns > slowest)
+            slowest = transfer.latency_ns + transfer.busy_ns;
+    }
+    return slowest;
 }
 
 static struct key later(struct key a, struct key b)
@@ -186,14 +195,14 @@ static struct key earlier(struct key a, struct key b)
     return compare_keys(&a, &b) < 0 ? a : b;
 }
 
-static struct key beside(struct key key, int side)
+/* Before every pass that starts at `time`, on any device. */
+static struct key at_time(int64_t time)
 {
-    key.side = (int8_t)side;
-    return key;
+    return (struct key){time, 0, -1};
 }
 
-/* Just before the device's last pass that starts at `time` or earlier; before everything where none does. */
-static struct key before_pass_at(const struct placing *placing, uint32_t device, int64_t time)
+/* When the device's last pass that starts at `time` or earlier starts; −1 where none does. */
+static int64_t start_at(const struct placing *placing, uint32_t device, int64_t time)
 {
     const struct sp_order *order = &placing->plan->order;
     uint64_t low = order->begin[device], high = order->begin[device + 1];
@@ -205,7 +214,7 @@ static struct key before_pass_at(const struct placing *placing, uint32_t device,
         else
             high = middle;
     }
-    return low == order->begin[device] ? (struct key){-1, 0, 0} : beside(placing->keys[low - 1], -1);
+    return low == order->begin[device] ? -1 : placing->keys[low - 1].time;
 }
 
 static uint32_t device_of(const struct sp_plan *plan, const struct sp_stage *stage, uint64_t index)
@@ -223,7 +232,21 @@ static uint32_t last_stage(const struct sp_plan *plan, uint32_t microbatch)
     return plan->path_begin ? plan->path_stages[plan->path_begin[microbatch + 1] - 1] : plan->stage_count - 1;
 }
 
-/* S and T of one unit on one device; how many there are. */
+/* The latest place for S and T: before the last stage's backward, and behind its forward. */
+static struct key last_place(const struct placing *placing, uint64_t forward, uint64_t backward)
+{
+    struct key before = placing->keys[backward];
+
+    if (placing->keys[forward].time < before.time)
+        return at_time(before.time);
+    before.side = -1;
+    return before;
+}
+
+/*
+ * S and T of one unit on one device; how many there are. The device of the last stage keeps time with the
+ * others, though it has no message to wait for: else it would run its share at another beat than they do.
+ */
 static size_t make_events(const struct placing *placing, uint32_t device, uint32_t microbatch, uint32_t slice,
                           struct event *events)
 {
@@ -231,22 +254,20 @@ static size_t make_events(const struct placing *placing, uint32_t device, uint32
     uint32_t stage = last_stage(plan, microbatch);
     uint64_t forward = sp_pass_table_find(placing->table, SP_PASS_F, stage, microbatch, slice);
     uint64_t backward = sp_pass_table_find_backward(placing->table, stage, microbatch, slice);
-    uint32_t hub = device_of(plan, &plan->stages[stage], forward);
-    struct key after_forward = beside(placing->keys[forward], 1);
-    struct key before_backward, arrival, back;
+    int64_t message = output_ns(placing, device_of(plan, &plan->stages[stage], forward), slice);
+    struct key behind_forward = placing->keys[forward], last, back;
 
+    behind_forward.side = 1;
     events[0].pass = events[1].pass = (struct sp_pass){
         .stage = (uint16_t)stage, .microbatch = microbatch, .slice = (uint16_t)slice, .kind = SP_PASS_S};
     events[1].pass.kind = SP_PASS_T;
-    arrival = (struct key){placing->ends[forward] + output_ns(placing, hub, device, slice),
-                           after_forward.number, 1};
-    events[0].key = device == hub ? after_forward : arrival;
+    events[0].key = later(behind_forward, at_time(placing->ends[forward] + message));
     if (backward == SP_NO_PASS)
         return 1;
-    before_backward = beside(placing->keys[backward], -1);
-    events[0].key = earlier(events[0].key, before_backward);
-    back = before_pass_at(placing, device, before_backward.time - output_ns(placing, device, hub, slice));
-    events[1].key = device == hub ? before_backward : earlier(later(back, events[0].key), before_backward);
+    last = last_place(placing, forward, backward);
+    events[0].key = earlier(events[0].key, last);
+    back = at_time(start_at(placing, device, placing->keys[backward].time - message));
+    events[1].key = earlier(later(back, events[0].key), last);
     return 2;
 }
 

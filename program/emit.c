@@ -141,6 +141,14 @@ static void draft_results(const struct lowering *l, uint64_t index, struct effec
     draft_add(draft, DRAFT_END, SP_MEMORY_EXCHANGE, -held);
 }
 
+static bool hosts_during(const struct lowering *l, uint64_t index)
+{
+    for (uint64_t i = l->guest_begin[index]; i < l->guest_begin[index + 1]; i++)
+        if (l->plan->exchange[l->guests[i]].where == SP_ANCHOR_DURING)
+            return true;
+    return false;
+}
+
 /* A pass that gives parts away or hosts guests: before, attention, guests, after, layer by layer. */
 static void emit_layers(struct lowering *l, uint64_t index, uint32_t device)
 {
@@ -149,9 +157,11 @@ static void emit_layers(struct lowering *l, uint64_t index, uint32_t device)
     int parts = (int)(l->part_begin[index + 1] - l->part_begin[index]);
     int64_t kept_past = sp_plan_slice_begin(l->plan, pass->slice) - given_tokens(l, index);
     struct effect_draft whole = {.count = {0}};
-    struct sp_layer_cost cost;
+    struct sp_layer_cost cost, own;
+    bool hosts = hosts_during(l, index);
     draft_pass(l, index, &whole);
     sp_cost_layer(l->cost, pass, kept_past, parts, &cost);
+    sp_cost_layer(l->cost, pass, 0, parts, &own);
     if (parts && !(l->sites[index] = sp_arena_alloc(l->scratch, layers, sizeof *l->sites[index]))) {
         l->short_of_memory = true;
         return;
@@ -166,10 +176,15 @@ static void emit_layers(struct lowering *l, uint64_t index, uint32_t device)
         instruction.memory = lowering_effect(l, &before);
         uint32_t raw_before = lowering_emit(l, &instruction);
         instruction.kind = SP_INSTRUCTION_ATTENTION;
-        instruction.duration_ns = cost.attention_ns;
+        instruction.duration_ns = hosts ? own.attention_ns : cost.attention_ns;
         instruction.memory = 0;
         lowering_emit(l, &instruction);
         emit_guests_during(l, index, k, layers, device);
+        if (hosts && cost.attention_ns > own.attention_ns) {
+            instruction.kind = SP_INSTRUCTION_PAST;
+            instruction.duration_ns = cost.attention_ns - own.attention_ns;
+            lowering_emit(l, &instruction);
+        }
         draft_results(l, index, &after);
         instruction.kind = SP_INSTRUCTION_AFTER;
         instruction.duration_ns = cost.after_ns;
@@ -186,14 +201,6 @@ static void emit_layers(struct lowering *l, uint64_t index, uint32_t device)
 static bool has_attention(const struct sp_pass *pass)
 {
     return pass->kind == SP_PASS_F || pass->kind == SP_PASS_B || pass->kind == SP_PASS_I;
-}
-
-static bool hosts_during(const struct lowering *l, uint64_t index)
-{
-    for (uint64_t i = l->guest_begin[index]; i < l->guest_begin[index + 1]; i++)
-        if (l->plan->exchange[l->guests[i]].where == SP_ANCHOR_DURING)
-            return true;
-    return false;
 }
 
 static void emit_pass(struct lowering *l, uint64_t index, uint32_t device)

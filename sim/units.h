@@ -30,6 +30,7 @@ static inline int instruction_passes(const struct sp_instruction *instruction)
     case SP_INSTRUCTION_PASS:
     case SP_INSTRUCTION_BEFORE:
     case SP_INSTRUCTION_ATTENTION:
+    case SP_INSTRUCTION_PAST:
     case SP_INSTRUCTION_AFTER:
         return 1;
     case SP_INSTRUCTION_JOINED:

@@ -142,7 +142,7 @@ static void put_hint(struct sp_svg *svg, const struct sp_svg_panel *panel, const
     char name[96];
     /* The parts of a pass are one box, which has the pass's name. */
     if (instruction.kind == SP_INSTRUCTION_BEFORE || instruction.kind == SP_INSTRUCTION_ATTENTION ||
-        instruction.kind == SP_INSTRUCTION_AFTER)
+        instruction.kind == SP_INSTRUCTION_PAST || instruction.kind == SP_INSTRUCTION_AFTER)
         instruction.kind = SP_INSTRUCTION_PASS;
     sp_emit_text(&svg->out, "<title>");
     sp_emit_xml(&svg->out, sp_instruction_text(program, &instruction, name, sizeof name));

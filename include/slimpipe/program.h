@@ -25,7 +25,8 @@ enum sp_stream { SP_STREAM_COMPUTE, SP_STREAM_SEND, SP_STREAM_OFFLOAD, SP_STREAM
     X(PASS, "pass")               /* a whole pass */                                                         \
     X(JOINED, "joined passes")    /* two passes as one: `pass` and the one after it in the order */          \
     X(BEFORE, "before attention") /* one layer of an exchanged pass, up to its attention */                  \
-    X(ATTENTION, "attention")     /* its own attention */                                                    \
+    X(ATTENTION, "attention")     /* its own attention; where it hosts guests, the causal part alone */      \
+    X(PAST, "past attention")     /* what it kept of its past, once its guests are served */                 \
     X(AFTER, "after attention")   /* merge of partial results, and the rest of the layer */                  \
     X(GUEST, "guest attention")   /* one layer's attention of another device's pass */                       \
     X(STEP, "optimizer step")     /* gradient reduction and optimizer; `pass` is SP_NO_INDEX */              \
