@@ -188,9 +188,9 @@ static enum sp_status read_values(const struct sp_search_request *search, const 
     return SP_OK;
 }
 
-enum sp_status assign_solve(const struct sp_search_request *search, struct candidate *candidate,
-                            const struct estimate *estimate, int64_t cap, struct sp_arena *arena,
-                            struct assignment *ret_assignment, struct sp_error *error)
+enum sp_status sp_assign_solve(const struct sp_search_request *search, struct candidate *candidate,
+                               const struct estimate *estimate, int64_t cap, struct sp_arena *arena,
+                               struct assignment *ret_assignment, struct sp_error *error)
 {
     /* Nodes, not time: the same answer on every machine. */
     static const struct sp_lp_limits limits = {.nodes = 2000};
@@ -212,6 +212,6 @@ enum sp_status assign_solve(const struct sp_search_request *search, struct candi
         status = read_values(search, candidate, estimate, &model, values, arena, ret_assignment, error);
     sp_lp_destroy(model.lp);
     if (status == SP_OK)
-        candidate->estimate_ns = estimate_time(candidate, estimate, ret_assignment->slowest_ns);
+        candidate->estimate_ns = sp_estimate_time(candidate, estimate, ret_assignment->slowest_ns);
     return status;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "candidate.h"
 
-struct sp_request candidate_request(const struct sp_search_request *search, const struct candidate *candidate)
+struct sp_request sp_candidate_request(const struct sp_search_request *search,
+                                       const struct candidate *candidate)
 {
     struct sp_request request = search->base;
     bool sliced = candidate->slices > 1;

@@ -58,30 +58,30 @@ struct assignment {
 
 /* candidate.c. The request with everything chosen, ready for sp_plan_compose; arrays are left to the caller.
  */
-struct sp_request candidate_request(const struct sp_search_request *search,
-                                    const struct candidate *candidate);
+struct sp_request sp_candidate_request(const struct sp_search_request *search,
+                                       const struct candidate *candidate);
 
 /* order_profile.c. In arena. SP_INPUT where the schedule refuses the shape. */
-enum sp_status order_profile_get(const struct sp_schedule *schedule, const struct sp_shape *shape,
-                                 bool expanded, struct sp_arena *arena, struct order_profile *ret_profile,
-                                 struct sp_error *error) SP_MUST_CHECK;
+enum sp_status sp_order_profile_get(const struct sp_schedule *schedule, const struct sp_shape *shape,
+                                    bool expanded, struct sp_arena *arena, struct order_profile *ret_profile,
+                                    struct sp_error *error) SP_MUST_CHECK;
 
 /* estimate.c. In arena; fills lower_ns. Uses the candidate's profile. */
-enum sp_status estimate_create(const struct sp_search_request *search, struct candidate *candidate,
-                               const struct order_profile *profile, struct sp_arena *arena,
-                               struct estimate *ret_estimate, struct sp_error *error) SP_MUST_CHECK;
+enum sp_status sp_estimate_create(const struct sp_search_request *search, struct candidate *candidate,
+                                  const struct order_profile *profile, struct sp_arena *arena,
+                                  struct estimate *ret_estimate, struct sp_error *error) SP_MUST_CHECK;
 /* Iteration time when the slowest device takes microbatch_ns for its part of a microbatch. */
-double estimate_time(const struct candidate *candidate, const struct estimate *estimate,
-                     double microbatch_ns);
+double sp_estimate_time(const struct candidate *candidate, const struct estimate *estimate,
+                        double microbatch_ns);
 
 /* assign.c. Recompute and offload under the cap (0: none) by GLPK; SP_INFEASIBLE fills candidate->overshoot.
  */
-enum sp_status assign_solve(const struct sp_search_request *search, struct candidate *candidate,
-                            const struct estimate *estimate, int64_t cap, struct sp_arena *arena,
-                            struct assignment *ret_assignment, struct sp_error *error) SP_MUST_CHECK;
+enum sp_status sp_assign_solve(const struct sp_search_request *search, struct candidate *candidate,
+                               const struct estimate *estimate, int64_t cap, struct sp_arena *arena,
+                               struct assignment *ret_assignment, struct sp_error *error) SP_MUST_CHECK;
 
 /* enumerate.c. All candidates in a fixed order; *ret_list is freed with sp_free. */
-enum sp_status enumerate_candidates(const struct sp_search_request *search, struct candidate **ret_list,
-                                    size_t *ret_count, struct sp_error *error) SP_MUST_CHECK;
+enum sp_status sp_enumerate_candidates(const struct sp_search_request *search, struct candidate **ret_list,
+                                       size_t *ret_count, struct sp_error *error) SP_MUST_CHECK;
 
 #endif

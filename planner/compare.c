@@ -91,7 +91,7 @@ static enum sp_status run_batch(struct comparison *comparison, double share_end,
     comparison->count = count;
     comparison->batch_begin = begin;
     comparison->share_end = share_end;
-    parallel_for(comparison->request->threads, count - begin, run_trial, comparison,
+    sp_parallel_for(comparison->request->threads, count - begin, run_trial, comparison,
                  comparison->request->progress ? report : NULL, comparison);
     comparison->share_begin = share_end;
     for (size_t i = begin; i < count; i++)

@@ -73,9 +73,9 @@ static enum sp_status run_division(struct composing *composing, int64_t tile, ui
     struct slice_times times = slice_times(composing, tile);
     int64_t value;
     if (composing->request->slice_division == SP_SLICES_WORK)
-        return divide_least_largest(tiles, *count, slice_work, &times, ends, &value, composing->error);
-    return divide_pipeline(tiles, (uint32_t)composing->plan->parallel.pipeline, 1, slice_ns, &times, ends,
-                           count, &value, composing->error);
+        return sp_divide_least_largest(tiles, *count, slice_work, &times, ends, &value, composing->error);
+    return sp_divide_pipeline(tiles, (uint32_t)composing->plan->parallel.pipeline, 1, slice_ns, &times, ends,
+                              count, &value, composing->error);
 }
 
 /* TeraPipe's programme grows with the square of the tiles: longer sequences get longer tiles. */
@@ -143,8 +143,8 @@ enum sp_status sp_compose_divide_stages(struct composing *composing, struct sp_s
     enum sp_status status;
     if (!ends)
         return sp_error_set(composing->error, SP_MEMORY, "no memory for the stages");
-    if ((status =
-             divide_least_largest(work.layers, count, stage_work, &work, ends, &largest, composing->error)))
+    if ((status = sp_divide_least_largest(work.layers, count, stage_work, &work, ends, &largest,
+                                          composing->error)))
         return status;
     for (uint32_t s = 0; s < count; s++)
         stages[s].layer_count = ends[s] - (s ? ends[s - 1] : 0);

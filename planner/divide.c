@@ -30,8 +30,8 @@ static uint32_t find_cut(const int64_t *best, uint32_t least, uint32_t end, divi
     return low;
 }
 
-enum sp_status divide_least_largest(uint32_t count, uint32_t runs, divide_cost *cost, void *context,
-                                    uint32_t *ret_ends, int64_t *ret_largest, struct sp_error *error)
+enum sp_status sp_divide_least_largest(uint32_t count, uint32_t runs, divide_cost *cost, void *context,
+                                       uint32_t *ret_ends, int64_t *ret_largest, struct sp_error *error)
 {
     size_t width = (size_t)count + 1;
     int64_t *best = sp_alloc(2 * width, sizeof *best);
@@ -88,9 +88,9 @@ static void best_prefix(struct prefix *prefixes, uint32_t end, int64_t limit, di
     prefixes[end] = best;
 }
 
-enum sp_status divide_pipeline(uint32_t count, uint32_t devices, int64_t repeats, divide_cost *cost,
-                               void *context, uint32_t *ret_ends, uint32_t *ret_runs, int64_t *ret_total,
-                               struct sp_error *error)
+enum sp_status sp_divide_pipeline(uint32_t count, uint32_t devices, int64_t repeats, divide_cost *cost,
+                                  void *context, uint32_t *ret_ends, uint32_t *ret_runs, int64_t *ret_total,
+                                  struct sp_error *error)
 {
     struct prefix *prefixes = sp_alloc((size_t)count + 1, sizeof *prefixes);
     int64_t limit = INT64_MAX;

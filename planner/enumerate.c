@@ -148,8 +148,8 @@ static void add_degrees(const struct sp_search_request *search, struct candidate
     }
 }
 
-enum sp_status enumerate_candidates(const struct sp_search_request *search, struct candidate **ret_list,
-                                    size_t *ret_count, struct sp_error *error)
+enum sp_status sp_enumerate_candidates(const struct sp_search_request *search, struct candidate **ret_list,
+                                       size_t *ret_count, struct sp_error *error)
 {
     const char *const *names = search->schedules ? search->schedules : default_schedules;
     const char *const one[] = {search->base.schedule, NULL};

@@ -104,7 +104,8 @@ static void fill_offload(struct estimate *estimate)
                 estimate->costs[d].activations[policy] + estimate->costs[d].kv;
 }
 
-double estimate_time(const struct candidate *candidate, const struct estimate *estimate, double microbatch_ns)
+double sp_estimate_time(const struct candidate *candidate, const struct estimate *estimate,
+                        double microbatch_ns)
 {
     double step = 0;
     for (uint32_t d = 0; d < estimate->devices; d++)
@@ -124,11 +125,11 @@ static double lower_time(const struct candidate *candidate, const struct estimat
     return sum / estimate->devices;
 }
 
-enum sp_status estimate_create(const struct sp_search_request *search, struct candidate *candidate,
-                               const struct order_profile *profile, struct sp_arena *arena,
-                               struct estimate *ret_estimate, struct sp_error *error)
+enum sp_status sp_estimate_create(const struct sp_search_request *search, struct candidate *candidate,
+                                  const struct order_profile *profile, struct sp_arena *arena,
+                                  struct estimate *ret_estimate, struct sp_error *error)
 {
-    struct sp_request request = candidate_request(search, candidate);
+    struct sp_request request = sp_candidate_request(search, candidate);
     struct estimate estimate = {.devices = (uint32_t)candidate->parallel.pipeline,
                                 .units = candidate->chunks * candidate->slices,
                                 .profile = *profile};

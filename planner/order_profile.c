@@ -75,9 +75,9 @@ static enum sp_status simulate_idle(const struct sp_schedule *schedule, const st
     return status;
 }
 
-enum sp_status order_profile_get(const struct sp_schedule *schedule, const struct sp_shape *shape,
-                                 bool expanded, struct sp_arena *arena, struct order_profile *ret_profile,
-                                 struct sp_error *error)
+enum sp_status sp_order_profile_get(const struct sp_schedule *schedule, const struct sp_shape *shape,
+                                    bool expanded, struct sp_arena *arena, struct order_profile *ret_profile,
+                                    struct sp_error *error)
 {
     struct sp_order order = {.device_count = 0};
     struct order_profile profile = {.in_flight = sp_arena_alloc(arena, shape->devices, sizeof(uint32_t)),

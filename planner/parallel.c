@@ -31,8 +31,8 @@ static int thread_count(int asked, size_t count)
     return (size_t)threads > count ? (int)count : threads;
 }
 
-void parallel_for(int threads, size_t count, void (*work)(void *context, size_t i), void *context,
-                  void (*done)(void *done_context, size_t begun), void *done_context)
+void sp_parallel_for(int threads, size_t count, void (*work)(void *context, size_t i), void *context,
+                     void (*done)(void *done_context, size_t begun), void *done_context)
 {
     struct job job = {.count = count, .work = work, .context = context};
     pthread_t others[THREADS_MOST];

@@ -10,7 +10,7 @@
  * among them; returns when all are done. done (may be NULL) is called from the caller's thread now and then
  * with how many were begun. Where a thread cannot be had, the others do its share.
  */
-void parallel_for(int threads, size_t count, void (*work)(void *context, size_t i), void *context,
-                  void (*done)(void *done_context, size_t begun), void *done_context);
+void sp_parallel_for(int threads, size_t count, void (*work)(void *context, size_t i), void *context,
+                     void (*done)(void *done_context, size_t begun), void *done_context);
 
 #endif

@@ -69,7 +69,7 @@ static void run_batch(struct search *search, size_t begin, size_t size, void (*w
     search->batch_begin = begin;
     search->batch_size = size;
     search->share_end = share_end;
-    parallel_for(search->request->threads, size, work, search, report, search);
+    sp_parallel_for(search->request->threads, size, work, search, report, search);
     search->share_begin = share_end;
 }
 
@@ -95,12 +95,12 @@ static void bound_entry(void *context, size_t i)
     struct sp_error error;
     entry->place = i;
     entry->arena = sp_arena_create();
-    entry->status = entry->arena ? order_profile_get(entry->candidate.schedule, &shape, expanded,
-                                                     entry->arena, &profile, &error)
+    entry->status = entry->arena ? sp_order_profile_get(entry->candidate.schedule, &shape, expanded,
+                                                        entry->arena, &profile, &error)
                                  : SP_MEMORY;
     if (entry->status == SP_OK)
-        entry->status = estimate_create(search->request, &entry->candidate, &profile, entry->arena,
-                                        &entry->estimate, &error);
+        entry->status = sp_estimate_create(search->request, &entry->candidate, &profile, entry->arena,
+                                           &entry->estimate, &error);
     if (entry->status != SP_OK) {
         sp_arena_destroy(entry->arena);
         entry->arena = NULL;
@@ -133,8 +133,8 @@ static void assign_entry(void *context, size_t i)
     struct entry *entry = &search->entries[search->batch_begin + i];
     struct sp_error error;
     entry->status =
-        assign_solve(search->request, &entry->candidate, &entry->estimate,
-                     search->request->base.memory_cap_bytes, entry->arena, &entry->assignment, &error);
+        sp_assign_solve(search->request, &entry->candidate, &entry->estimate,
+                        search->request->base.memory_cap_bytes, entry->arena, &entry->assignment, &error);
     entry->assigned = entry->status == SP_OK;
 }
 
@@ -158,7 +158,7 @@ static void note_nearest(struct search *search, const struct entry *entry)
         return;
     result->has_nearest = true;
     result->nearest_overshoot = entry->candidate.overshoot;
-    result->nearest = candidate_request(search->request, &entry->candidate);
+    result->nearest = sp_candidate_request(search->request, &entry->candidate);
 }
 
 static void note_batch(struct search *search, size_t begin, size_t size)
@@ -202,7 +202,8 @@ static void simulate_entry(void *context, size_t i)
 {
     struct search *search = context;
     const struct entry *entry = &search->entries[i];
-    trial_run(search->request, &entry->candidate, &entry->estimate, &entry->assignment, &search->trials[i]);
+    sp_trial_run(search->request, &entry->candidate, &entry->estimate, &entry->assignment,
+                 &search->trials[i]);
 }
 
 static int compare_trials(const void *a, const void *b)
@@ -225,7 +226,7 @@ static void drop_failed(struct search *search)
         search->result->dropped[why]++;
         if (why == SP_DROP_INVALID)
             search->failure = trial->error;
-        trial_drop(trial);
+        sp_trial_drop(trial);
     }
 }
 
@@ -251,7 +252,7 @@ static enum sp_status simulate_best(struct search *search, struct sp_error *erro
 static void polish_one(void *context, size_t i)
 {
     struct search *search = context;
-    trial_polish(search->request, &search->trials[search->batch_begin + i], POLISH_ROUNDS);
+    sp_trial_polish(search->request, &search->trials[search->batch_begin + i], POLISH_ROUNDS);
 }
 
 /* Local search around the plans that will be shown; a plan's own variations are tried one after the other. */
@@ -274,7 +275,7 @@ static enum sp_status keep_found(struct search *search, struct sp_error *error)
     if (!result->found)
         return sp_error_set(error, SP_MEMORY, "out of memory while keeping the plans found");
     for (size_t i = 0; i < count; i++)
-        if (!trial_copy(&search->trials[i], result->arena, &result->found[i]))
+        if (!sp_trial_copy(&search->trials[i], result->arena, &result->found[i]))
             return sp_error_set(error, SP_MEMORY, "out of memory while keeping the plans found");
     result->found_count = (int)count;
     return SP_OK;
@@ -328,7 +329,7 @@ static enum sp_status check_request(const struct sp_request *base, struct sp_err
 static enum sp_status enumerate(struct search *search, struct sp_error *error)
 {
     struct candidate *list = NULL;
-    enum sp_status status = enumerate_candidates(search->request, &list, &search->count, error);
+    enum sp_status status = sp_enumerate_candidates(search->request, &list, &search->count, error);
     if (status != SP_OK)
         return status;
     size_t top = (size_t)(search->request->top > 0 ? search->request->top : 1);
@@ -379,7 +380,7 @@ enum sp_status sp_search_run(const struct sp_search_request *request, struct sp_
     for (size_t i = 0; i < search.count && search.entries; i++)
         sp_arena_destroy(search.entries[i].arena);
     for (size_t i = 0; i < search.trial_count; i++)
-        trial_drop(&search.trials[i]);
+        sp_trial_drop(&search.trials[i]);
     sp_free(search.entries);
     sp_free(search.best);
     sp_free(search.trials);

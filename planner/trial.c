@@ -102,8 +102,9 @@ static enum sp_status plan_and_measure(const struct sp_request *request, struct 
     return status;
 }
 
-void trial_run(const struct sp_search_request *search, const struct candidate *candidate,
-               const struct estimate *estimate, const struct assignment *assignment, struct trial *ret_trial)
+void sp_trial_run(const struct sp_search_request *search, const struct candidate *candidate,
+                  const struct estimate *estimate, const struct assignment *assignment,
+                  struct trial *ret_trial)
 {
     struct trial trial = {.arena = sp_arena_create(), .candidate = *candidate, .status = SP_MEMORY};
     struct sp_error error;
@@ -117,7 +118,7 @@ void trial_run(const struct sp_search_request *search, const struct candidate *c
         trial.status = trial.assignment.stages && trial.assignment.offload_permille ? SP_OK : SP_MEMORY;
     }
     for (int attempt = 0; attempt < ATTEMPTS && trial.status == SP_OK; attempt++) {
-        trial.found.request = candidate_request(search, candidate);
+        trial.found.request = sp_candidate_request(search, candidate);
         trial.found.estimate_ns = (int64_t)trial.candidate.estimate_ns;
         trial.status = spread(candidate, &trial.assignment, trial.arena, &trial.found.request);
         if (trial.status == SP_OK)
@@ -127,7 +128,7 @@ void trial_run(const struct sp_search_request *search, const struct candidate *c
         /* The estimate was short by so much: leave that room, and a little. */
         cap -= trial.overshoot + trial.overshoot / 8 + (1 << 20);
         trial.status =
-            assign_solve(search, &trial.candidate, estimate, cap, trial.arena, &trial.assignment, &error);
+            sp_assign_solve(search, &trial.candidate, estimate, cap, trial.arena, &trial.assignment, &error);
     }
     *ret_trial = trial;
 }
@@ -187,7 +188,7 @@ static bool try_other_window(struct trial *trial)
     return request.slices > 1 && strcmp(request.schedule, "slimpipe") == 0 && try_request(trial, &request);
 }
 
-void trial_polish(const struct sp_search_request *search, struct trial *trial, int rounds)
+void sp_trial_polish(const struct sp_search_request *search, struct trial *trial, int rounds)
 {
     uint32_t p = (uint32_t)trial->found.request.parallel.pipeline;
     for (int round = 0; round < rounds; round++) {
@@ -203,7 +204,7 @@ void trial_polish(const struct sp_search_request *search, struct trial *trial, i
     }
 }
 
-bool trial_copy(const struct trial *trial, struct sp_arena *arena, struct sp_found *ret_found)
+bool sp_trial_copy(const struct trial *trial, struct sp_arena *arena, struct sp_found *ret_found)
 {
     struct sp_found found = trial->found;
     uint32_t stages = stage_count(trial);
@@ -217,7 +218,7 @@ bool trial_copy(const struct trial *trial, struct sp_arena *arena, struct sp_fou
     return true;
 }
 
-void trial_drop(struct trial *trial)
+void sp_trial_drop(struct trial *trial)
 {
     sp_arena_destroy(trial->arena);
     trial->arena = NULL;

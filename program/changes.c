@@ -5,8 +5,8 @@
 
 #include "lowering.h"
 
-void draft_add(struct effect_draft *draft, enum draft_time time, enum sp_memory_category category,
-               int64_t bytes)
+void sp_draft_add(struct effect_draft *draft, enum draft_time time, enum sp_memory_category category,
+                  int64_t bytes)
 {
     if (!bytes)
         return;
@@ -18,8 +18,8 @@ void draft_add(struct effect_draft *draft, enum draft_time time, enum sp_memory_
 /* Held while the instruction runs. */
 static void draft_hold(struct effect_draft *draft, enum sp_memory_category category, int64_t bytes)
 {
-    draft_add(draft, DRAFT_START, category, bytes);
-    draft_add(draft, DRAFT_END, category, -bytes);
+    sp_draft_add(draft, DRAFT_START, category, bytes);
+    sp_draft_add(draft, DRAFT_END, category, -bytes);
 }
 
 static bool crosses(const struct lowering *l, uint64_t a, uint64_t b)
@@ -82,25 +82,25 @@ static void draft_forward(const struct lowering *l, uint64_t index, const struct
 {
     const struct sp_pass *pass = &l->plan->order.passes[index];
     bool trains = l->plan->stages[pass->stage].train != SP_TRAIN_NONE;
-    draft_add(draft, DRAFT_START, SP_MEMORY_KV_CACHE, unit->kv);
+    sp_draft_add(draft, DRAFT_START, SP_MEMORY_KV_CACHE, unit->kv);
     draft->in_flight_start = 1;
     if (trains) {
-        draft_add(draft, DRAFT_START, SP_MEMORY_ACTIVATIONS, unit->activations);
+        sp_draft_add(draft, DRAFT_START, SP_MEMORY_ACTIVATIONS, unit->activations);
     } else {
         draft_hold(draft, SP_MEMORY_ACTIVATIONS, unit->hop);
         draft->in_flight_end = -1;
         /* Keys and values serve the later slices of the microbatch, and no backward. */
         if (pass->slice + 1u == l->plan->slice_count)
-            draft_add(draft, DRAFT_END, SP_MEMORY_KV_CACHE,
-                      -kv_of_slices(l, pass->stage, l->plan->slice_count));
+            sp_draft_add(draft, DRAFT_END, SP_MEMORY_KV_CACHE,
+                         -kv_of_slices(l, pass->stage, l->plan->slice_count));
     }
     if (is_last_stage(l, pass) && output_in_last_stage(l)) {
-        draft_add(draft, DRAFT_START, SP_MEMORY_LOGITS, unit->logits);
+        sp_draft_add(draft, DRAFT_START, SP_MEMORY_LOGITS, unit->logits);
         if (!trains || l->plan->vocabulary == SP_VOCABULARY_TILED)
-            draft_add(draft, DRAFT_END, SP_MEMORY_LOGITS, -unit->logits);
+            sp_draft_add(draft, DRAFT_END, SP_MEMORY_LOGITS, -unit->logits);
     }
     if (l->unit_bytes && l->unit_bytes[index])
-        draft_add(draft, DRAFT_END, SP_MEMORY_OFFLOAD, l->unit_bytes[index]);
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_OFFLOAD, l->unit_bytes[index]);
 }
 
 /* The gradient of past slices' keys and values: compact in place, or the authors' old and new copies. */
@@ -113,10 +113,10 @@ static void draft_kv_gradient(const struct lowering *l, const struct sp_pass *pa
     bool expanded = l->plan->kv_gradient == SP_KV_GRADIENT_EXPANDED;
     int64_t past_and_own =
         first_backward || expanded ? kv_gradient_of_slices(l, pass->stage, pass->slice + 1u) : 0;
-    draft_add(draft, DRAFT_START, SP_MEMORY_KV_GRADIENT, past_and_own);
-    draft_add(draft, DRAFT_END, SP_MEMORY_KV_GRADIENT, -unit->kv_gradient);
+    sp_draft_add(draft, DRAFT_START, SP_MEMORY_KV_GRADIENT, past_and_own);
+    sp_draft_add(draft, DRAFT_END, SP_MEMORY_KV_GRADIENT, -unit->kv_gradient);
     if (expanded && !first_backward)
-        draft_add(draft, DRAFT_END, SP_MEMORY_KV_GRADIENT, -past_and_own);
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_KV_GRADIENT, -past_and_own);
 }
 
 static void draft_backward(const struct lowering *l, uint64_t index, const struct sp_unit_bytes *unit,
@@ -127,36 +127,36 @@ static void draft_backward(const struct lowering *l, uint64_t index, const struc
         pass->kind == SP_PASS_I &&
         sp_pass_table_find(l->table, SP_PASS_W, pass->stage, pass->microbatch, pass->slice) != SP_NO_PASS;
     if (l->recomputed_before && l->recomputed_before[index])
-        draft_add(draft, DRAFT_END, SP_MEMORY_RECOMPUTE, -unit->recompute);
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_RECOMPUTE, -unit->recompute);
     else
         draft_hold(draft, SP_MEMORY_RECOMPUTE, unit->recompute);
     draft_kv_gradient(l, pass, unit, draft);
-    draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS,
-              (weights_follow ? unit->weight_held : 0) - unit->activations);
-    draft_add(draft, DRAFT_END, SP_MEMORY_KV_CACHE, -unit->kv);
+    sp_draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS,
+                 (weights_follow ? unit->weight_held : 0) - unit->activations);
+    sp_draft_add(draft, DRAFT_END, SP_MEMORY_KV_CACHE, -unit->kv);
     if (!weights_follow)
         draft->in_flight_end = -1;
     if (is_last_stage(l, pass) && output_in_last_stage(l)) {
         if (l->plan->vocabulary == SP_VOCABULARY_TILED)
             draft_hold(draft, SP_MEMORY_LOGITS, unit->logits);
         else
-            draft_add(draft, DRAFT_END, SP_MEMORY_LOGITS, -unit->logits);
+            sp_draft_add(draft, DRAFT_END, SP_MEMORY_LOGITS, -unit->logits);
     }
     if (l->unit_bytes) {
         uint64_t forward =
             sp_pass_table_find(l->table, SP_PASS_F, pass->stage, pass->microbatch, pass->slice);
-        draft_add(draft, DRAFT_END, SP_MEMORY_OFFLOAD, -l->unit_bytes[forward]);
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_OFFLOAD, -l->unit_bytes[forward]);
     }
 }
 
-void draft_pass(const struct lowering *l, uint64_t index, struct effect_draft *draft)
+void sp_draft_pass(const struct lowering *l, uint64_t index, struct effect_draft *draft)
 {
     const struct sp_pass *pass = &l->plan->order.passes[index];
     struct sp_unit_bytes unit;
     sp_cost_unit_bytes(l->cost, pass->stage, pass->slice, &unit);
     if (l->release_bytes) {
-        draft_add(draft, DRAFT_RELEASE, SP_MEMORY_ACTIVATIONS, -l->release_bytes[index]);
-        draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS, l->anchor_bytes[index]);
+        sp_draft_add(draft, DRAFT_RELEASE, SP_MEMORY_ACTIVATIONS, -l->release_bytes[index]);
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS, l->anchor_bytes[index]);
     }
     switch (pass->kind) {
     case SP_PASS_F:
@@ -169,19 +169,19 @@ void draft_pass(const struct lowering *l, uint64_t index, struct effect_draft *d
         draft_hops(l, index, unit.hop, draft);
         break;
     case SP_PASS_W:
-        draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS, -unit.weight_held);
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS, -unit.weight_held);
         draft->in_flight_end = -1;
         break;
     case SP_PASS_R:
-        draft_add(draft, DRAFT_START, SP_MEMORY_RECOMPUTE, unit.recompute);
+        sp_draft_add(draft, DRAFT_START, SP_MEMORY_RECOMPUTE, unit.recompute);
         break;
     case SP_PASS_S:
         draft_hold(draft, SP_MEMORY_MESSAGES, sp_cost_output_bytes(l->cost, pass->slice));
-        draft_add(draft, DRAFT_START, SP_MEMORY_LOGITS, unit.logits);
+        sp_draft_add(draft, DRAFT_START, SP_MEMORY_LOGITS, unit.logits);
         break;
     case SP_PASS_T:
         draft_hold(draft, SP_MEMORY_MESSAGES, sp_cost_output_bytes(l->cost, pass->slice));
-        draft_add(draft, DRAFT_END, SP_MEMORY_LOGITS, -unit.logits);
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_LOGITS, -unit.logits);
         break;
     default:
         break;
@@ -221,15 +221,16 @@ static bool same_effect(const struct lowering *l, const struct sp_memory_effect 
 
 static bool add_effect(struct lowering *l, const struct effect_draft *draft)
 {
-    if (!lowering_reserve(l, (void **)&l->effects, l->effect_count, &l->effect_capacity, sizeof *l->effects))
+    if (!sp_lowering_reserve(l, (void **)&l->effects, l->effect_count, &l->effect_capacity,
+                             sizeof *l->effects))
         return false;
     struct sp_memory_effect effect = {.begin = (uint32_t)l->change_count,
                                       .in_flight_start = (int8_t)draft->in_flight_start,
                                       .in_flight_end = (int8_t)draft->in_flight_end};
     for (int time = 0; time < DRAFT_TIMES; time++) {
         for (int i = 0; i < draft->count[time]; i++) {
-            if (!lowering_reserve(l, (void **)&l->changes, l->change_count, &l->change_capacity,
-                                  sizeof *l->changes))
+            if (!sp_lowering_reserve(l, (void **)&l->changes, l->change_count, &l->change_capacity,
+                                     sizeof *l->changes))
                 return false;
             l->changes[l->change_count++] = draft->changes[time][i];
         }
@@ -272,7 +273,7 @@ static bool grow_slots(struct lowering *l)
     return true;
 }
 
-uint32_t lowering_effect(struct lowering *l, const struct effect_draft *draft)
+uint32_t sp_lowering_effect(struct lowering *l, const struct effect_draft *draft)
 {
     if (!draft->count[0] && !draft->count[1] && !draft->count[2] && !draft->in_flight_start &&
         !draft->in_flight_end && l->effect_count)

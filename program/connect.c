@@ -17,9 +17,9 @@ static uint32_t emit_message(struct lowering *l, enum sp_instruction_kind kind, 
                                      .part = SP_NO_INDEX,
                                      .duration_ns = transfer.busy_ns,
                                      .bytes = bytes};
-    uint32_t raw = lowering_emit(l, &message);
+    uint32_t raw = sp_lowering_emit(l, &message);
     l->latency_ns[transfer.same_node != 0] = transfer.latency_ns;
-    lowering_wait(l, raw, producer);
+    sp_lowering_wait(l, raw, producer);
     return raw;
 }
 
@@ -29,7 +29,7 @@ static void hand_over(struct lowering *l, enum sp_instruction_kind kind, uint64_
 {
     if (from != to)
         producer = emit_message(l, kind, from_pass, from, to, bytes, producer);
-    lowering_wait(l, consumer, producer);
+    sp_lowering_wait(l, consumer, producer);
 }
 
 static void connect_hop(struct lowering *l, uint64_t index)
@@ -45,7 +45,7 @@ static void connect_weight(struct lowering *l, uint64_t index)
     const struct sp_pass *pass = &l->plan->order.passes[index];
     uint64_t input = sp_pass_table_find(l->table, SP_PASS_I, pass->stage, pass->microbatch, pass->slice);
     if (input != SP_NO_PASS)
-        lowering_wait(l, l->first[index], l->last[input]);
+        sp_lowering_wait(l, l->first[index], l->last[input]);
 }
 
 static uint32_t last_stage_of(const struct lowering *l, uint32_t microbatch)
@@ -116,15 +116,15 @@ static void connect_barrier(struct lowering *l, uint64_t index)
         uint32_t raw = emit_message(l, SP_INSTRUCTION_SCATTER, index, hub, d, bytes, SP_NO_INDEX);
         for (size_t e = first_edge; e < last_edge; e++)
             if (l->edges[e].to == l->first[index])
-                lowering_wait(l, raw, l->edges[e].from);
-        lowering_wait(l, l->first[t], raw);
+                sp_lowering_wait(l, raw, l->edges[e].from);
+        sp_lowering_wait(l, l->first[t], raw);
     }
 }
 
 static void connect_part(struct lowering *l, uint64_t index, uint32_t part_number)
 {
     const struct sp_exchange_part *part = &l->plan->exchange[part_number];
-    uint32_t layers = lowering_layers(l, &part->pass);
+    uint32_t layers = sp_lowering_layers(l, &part->pass);
     uint32_t from = l->device_of[index], to = part->device;
     struct sp_exchange_bytes bytes;
     sp_cost_exchange_bytes(l->cost, &part->pass, part->token_end - part->token_begin, &bytes);
@@ -141,13 +141,13 @@ static void connect_part(struct lowering *l, uint64_t index, uint32_t part_numbe
             return;
         l->raw[early].part = l->raw[urgent].part = l->raw[result].part = part_number;
         l->raw[early].layer = l->raw[urgent].layer = l->raw[result].layer = (uint16_t)k;
-        lowering_wait(l, guest, early);
-        lowering_wait(l, guest, urgent);
-        lowering_wait(l, site.after, result);
+        sp_lowering_wait(l, guest, early);
+        sp_lowering_wait(l, guest, urgent);
+        sp_lowering_wait(l, site.after, result);
     }
 }
 
-void lowering_connect(struct lowering *l)
+void sp_lowering_connect(struct lowering *l)
 {
     const struct sp_plan *plan = l->plan;
     bool split = plan->vocabulary == SP_VOCABULARY_SHARD1 || plan->vocabulary == SP_VOCABULARY_SHARD2;

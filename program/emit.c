@@ -7,8 +7,8 @@ static void merge_draft(struct effect_draft *draft, const struct effect_draft *m
 {
     for (int time = 0; time < DRAFT_TIMES; time++)
         for (int i = 0; i < more->count[time]; i++)
-            draft_add(draft, (enum draft_time)time, more->changes[time][i].category,
-                      more->changes[time][i].bytes);
+            sp_draft_add(draft, (enum draft_time)time, more->changes[time][i].category,
+                         more->changes[time][i].bytes);
     draft->in_flight_start += more->in_flight_start;
     draft->in_flight_end += more->in_flight_end;
 }
@@ -42,23 +42,23 @@ static void emit_whole(struct lowering *l, uint64_t index, uint32_t device)
 {
     struct effect_draft draft = {.count = {0}};
     struct sp_instruction instruction = compute(l, SP_INSTRUCTION_PASS, index, device);
-    draft_pass(l, index, &draft);
+    sp_draft_pass(l, index, &draft);
     instruction.duration_ns = sp_cost_pass_ns(l->cost, &l->plan->order.passes[index]);
-    instruction.memory = lowering_effect(l, &draft);
-    l->first[index] = l->last[index] = lowering_emit(l, &instruction);
+    instruction.memory = sp_lowering_effect(l, &draft);
+    l->first[index] = l->last[index] = sp_lowering_emit(l, &instruction);
 }
 
 static void emit_joined(struct lowering *l, uint64_t index, uint32_t device)
 {
     struct effect_draft draft = {.count = {0}}, second = {.count = {0}};
     struct sp_instruction instruction = compute(l, SP_INSTRUCTION_JOINED, index, device);
-    draft_pass(l, index, &draft);
-    draft_pass(l, index + 1, &second);
+    sp_draft_pass(l, index, &draft);
+    sp_draft_pass(l, index + 1, &second);
     merge_draft(&draft, &second);
     instruction.duration_ns =
         sp_cost_joined_ns(l->cost, &l->plan->order.passes[index], &l->plan->order.passes[index + 1]);
-    instruction.memory = lowering_effect(l, &draft);
-    l->first[index] = l->last[index] = lowering_emit(l, &instruction);
+    instruction.memory = sp_lowering_effect(l, &draft);
+    l->first[index] = l->last[index] = sp_lowering_emit(l, &instruction);
     l->first[index + 1] = l->last[index + 1] = l->first[index];
 }
 
@@ -74,14 +74,14 @@ static void emit_guest(struct lowering *l, uint32_t part_number, uint32_t layer,
     struct sp_instruction guest = compute(l, SP_INSTRUCTION_GUEST, requester, device);
     sp_cost_exchange_bytes(l->cost, &part->pass, tokens, &bytes);
     int64_t held = bytes.early + bytes.urgent + bytes.result;
-    draft_add(&draft, DRAFT_START, SP_MEMORY_EXCHANGE, held);
-    draft_add(&draft, DRAFT_END, SP_MEMORY_EXCHANGE, -held);
+    sp_draft_add(&draft, DRAFT_START, SP_MEMORY_EXCHANGE, held);
+    sp_draft_add(&draft, DRAFT_END, SP_MEMORY_EXCHANGE, -held);
     guest.peer = l->device_of[requester];
     guest.layer = (uint16_t)layer;
     guest.part = part_number;
     guest.duration_ns = sp_cost_guest_ns(l->cost, &part->pass, tokens);
-    guest.memory = lowering_effect(l, &draft);
-    l->guest_of_layer[part_number][layer] = lowering_emit(l, &guest);
+    guest.memory = sp_lowering_effect(l, &draft);
+    l->guest_of_layer[part_number][layer] = sp_lowering_emit(l, &guest);
 }
 
 /* Guests before or after a pass, one part after the other. */
@@ -89,7 +89,7 @@ static void emit_guests_beside(struct lowering *l, uint64_t anchor, enum sp_anch
 {
     for (uint64_t i = l->guest_begin[anchor]; i < l->guest_begin[anchor + 1]; i++) {
         const struct sp_exchange_part *part = &l->plan->exchange[l->guests[i]];
-        uint32_t layers = lowering_layers(l, &part->pass);
+        uint32_t layers = sp_lowering_layers(l, &part->pass);
         for (uint32_t k = 0; k < layers && part->where == (uint32_t)where; k++)
             emit_guest(l, l->guests[i], k, device);
     }
@@ -108,7 +108,7 @@ static void emit_guests_during(struct lowering *l, uint64_t anchor, uint32_t lay
         more = false;
         for (uint64_t i = l->guest_begin[anchor]; i < l->guest_begin[anchor + 1]; i++) {
             const struct sp_exchange_part *part = &l->plan->exchange[l->guests[i]];
-            uint32_t layers = lowering_layers(l, &part->pass);
+            uint32_t layers = sp_lowering_layers(l, &part->pass);
             if (part->where != SP_ANCHOR_DURING || k >= layers)
                 continue;
             more = true;
@@ -137,8 +137,8 @@ static void draft_results(const struct lowering *l, uint64_t index, struct effec
         sp_cost_exchange_bytes(l->cost, &part->pass, part->token_end - part->token_begin, &bytes);
         held += bytes.result;
     }
-    draft_add(draft, DRAFT_START, SP_MEMORY_EXCHANGE, held);
-    draft_add(draft, DRAFT_END, SP_MEMORY_EXCHANGE, -held);
+    sp_draft_add(draft, DRAFT_START, SP_MEMORY_EXCHANGE, held);
+    sp_draft_add(draft, DRAFT_END, SP_MEMORY_EXCHANGE, -held);
 }
 
 static bool hosts_during(const struct lowering *l, uint64_t index)
@@ -153,13 +153,13 @@ static bool hosts_during(const struct lowering *l, uint64_t index)
 static void emit_layers(struct lowering *l, uint64_t index, uint32_t device)
 {
     const struct sp_pass *pass = &l->plan->order.passes[index];
-    uint32_t layers = lowering_layers(l, pass);
+    uint32_t layers = sp_lowering_layers(l, pass);
     int parts = (int)(l->part_begin[index + 1] - l->part_begin[index]);
     int64_t kept_past = sp_plan_slice_begin(l->plan, pass->slice) - given_tokens(l, index);
     struct effect_draft whole = {.count = {0}};
     struct sp_layer_cost cost, own;
     bool hosts = hosts_during(l, index);
-    draft_pass(l, index, &whole);
+    sp_draft_pass(l, index, &whole);
     sp_cost_layer(l->cost, pass, kept_past, parts, &cost);
     sp_cost_layer(l->cost, pass, 0, parts, &own);
     if (parts && !(l->sites[index] = sp_arena_alloc(l->scratch, layers, sizeof *l->sites[index]))) {
@@ -173,23 +173,23 @@ static void emit_layers(struct lowering *l, uint64_t index, uint32_t device)
         struct sp_instruction instruction = compute(l, SP_INSTRUCTION_BEFORE, index, device);
         instruction.layer = (uint16_t)k;
         instruction.duration_ns = cost.before_ns;
-        instruction.memory = lowering_effect(l, &before);
-        uint32_t raw_before = lowering_emit(l, &instruction);
+        instruction.memory = sp_lowering_effect(l, &before);
+        uint32_t raw_before = sp_lowering_emit(l, &instruction);
         instruction.kind = SP_INSTRUCTION_ATTENTION;
         instruction.duration_ns = hosts ? own.attention_ns : cost.attention_ns;
         instruction.memory = 0;
-        lowering_emit(l, &instruction);
+        sp_lowering_emit(l, &instruction);
         emit_guests_during(l, index, k, layers, device);
         if (hosts && cost.attention_ns > own.attention_ns) {
             instruction.kind = SP_INSTRUCTION_PAST;
             instruction.duration_ns = cost.attention_ns - own.attention_ns;
-            lowering_emit(l, &instruction);
+            sp_lowering_emit(l, &instruction);
         }
         draft_results(l, index, &after);
         instruction.kind = SP_INSTRUCTION_AFTER;
         instruction.duration_ns = cost.after_ns;
-        instruction.memory = lowering_effect(l, &after);
-        uint32_t raw_after = lowering_emit(l, &instruction);
+        instruction.memory = sp_lowering_effect(l, &after);
+        uint32_t raw_after = sp_lowering_emit(l, &instruction);
         if (k == 0)
             l->first[index] = raw_before;
         l->last[index] = raw_after;
@@ -228,10 +228,10 @@ static void emit_step(struct lowering *l, uint32_t device)
     struct sp_instruction step = compute(l, SP_INSTRUCTION_STEP, SP_NO_INDEX, device);
     step.duration_ns = duration;
     if (duration > 0)
-        lowering_emit(l, &step);
+        sp_lowering_emit(l, &step);
 }
 
-void lowering_emit_compute(struct lowering *l)
+void sp_lowering_emit_compute(struct lowering *l)
 {
     const struct sp_order *order = &l->plan->order;
     for (uint32_t d = 0; d < order->device_count; d++) {

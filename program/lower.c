@@ -3,7 +3,7 @@
 
 #include "lowering.h"
 
-bool lowering_reserve(struct lowering *l, void **items, size_t count, size_t *capacity, size_t size)
+bool sp_lowering_reserve(struct lowering *l, void **items, size_t count, size_t *capacity, size_t size)
 {
     if (l->short_of_memory)
         return false;
@@ -20,21 +20,21 @@ bool lowering_reserve(struct lowering *l, void **items, size_t count, size_t *ca
     return true;
 }
 
-uint32_t lowering_emit(struct lowering *l, const struct sp_instruction *instruction)
+uint32_t sp_lowering_emit(struct lowering *l, const struct sp_instruction *instruction)
 {
     if (l->raw_count >= SP_NO_INDEX - 1)
         l->short_of_memory = true;
-    if (!lowering_reserve(l, (void **)&l->raw, l->raw_count, &l->raw_capacity, sizeof *l->raw))
+    if (!sp_lowering_reserve(l, (void **)&l->raw, l->raw_count, &l->raw_capacity, sizeof *l->raw))
         return SP_NO_INDEX;
     l->raw[l->raw_count] = *instruction;
     return (uint32_t)l->raw_count++;
 }
 
-void lowering_wait(struct lowering *l, uint32_t to, uint32_t from)
+void sp_lowering_wait(struct lowering *l, uint32_t to, uint32_t from)
 {
     if (to == SP_NO_INDEX || from == SP_NO_INDEX)
         return;
-    if (!lowering_reserve(l, (void **)&l->edges, l->edge_count, &l->edge_capacity, sizeof *l->edges))
+    if (!sp_lowering_reserve(l, (void **)&l->edges, l->edge_count, &l->edge_capacity, sizeof *l->edges))
         return;
     l->edges[l->edge_count++] = (struct edge){.to = to, .from = from};
 }
@@ -44,7 +44,7 @@ static bool is_compute(const struct sp_pass *pass)
     return pass->kind != SP_PASS_O && pass->kind != SP_PASS_L;
 }
 
-uint64_t lowering_next_pass(const struct lowering *l, uint64_t pass)
+uint64_t sp_lowering_next_pass(const struct lowering *l, uint64_t pass)
 {
     uint64_t end = l->plan->order.begin[l->device_of[pass] + 1];
     for (uint64_t i = pass + 1; i < end; i++)
@@ -53,7 +53,7 @@ uint64_t lowering_next_pass(const struct lowering *l, uint64_t pass)
     return SP_NO_PASS;
 }
 
-uint64_t lowering_previous_pass(const struct lowering *l, uint64_t pass)
+uint64_t sp_lowering_previous_pass(const struct lowering *l, uint64_t pass)
 {
     uint64_t begin = l->plan->order.begin[l->device_of[pass]];
     for (uint64_t i = pass; i > begin; i--)
@@ -62,7 +62,7 @@ uint64_t lowering_previous_pass(const struct lowering *l, uint64_t pass)
     return SP_NO_PASS;
 }
 
-uint32_t lowering_layers(const struct lowering *l, const struct sp_pass *pass)
+uint32_t sp_lowering_layers(const struct lowering *l, const struct sp_pass *pass)
 {
     uint32_t layers = l->plan->stages[pass->stage].layer_count;
     return layers ? layers : 1;
@@ -149,7 +149,7 @@ static void fill_exchange_arrays(struct lowering *l)
         const struct sp_exchange_part *part = &plan->exchange[e];
         l->part_begin[index_of(l, &part->pass, 0) + 1]++;
         l->guest_begin[index_of(l, &part->anchor, part->device) + 1]++;
-        uint32_t layers = lowering_layers(l, &part->pass);
+        uint32_t layers = sp_lowering_layers(l, &part->pass);
         if (!(l->guest_of_layer[e] = scratch_array(l, layers, sizeof(uint32_t))))
             return;
     }
@@ -180,16 +180,16 @@ static enum sp_status lower(struct lowering *l, struct sp_program *program, stru
     fill_pass_arrays(l);
     fill_exchange_arrays(l);
     if (!l->short_of_memory) {
-        lowering_effect(l, &empty);
-        lowering_plan_copies(l);
-        lowering_emit_compute(l);
-        lowering_emit_copies(l);
-        lowering_connect(l);
+        sp_lowering_effect(l, &empty);
+        sp_lowering_plan_copies(l);
+        sp_lowering_emit_compute(l);
+        sp_lowering_emit_copies(l);
+        sp_lowering_connect(l);
     }
     if (l->short_of_memory)
         return sp_error_set(error, SP_MEMORY, "out of memory while lowering %llu passes",
                             (unsigned long long)l->pass_count);
-    return lowering_number(l, program, error);
+    return sp_lowering_number(l, program, error);
 }
 
 /* Copies the effects into the program's arena: they outlive the workspace. */

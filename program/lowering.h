@@ -81,36 +81,36 @@ struct lowering {
 };
 
 /* Appends an instruction; SP_NO_INDEX (and short_of_memory) on failure. */
-uint32_t lowering_emit(struct lowering *l, const struct sp_instruction *instruction);
+uint32_t sp_lowering_emit(struct lowering *l, const struct sp_instruction *instruction);
 /* `to` waits for `from`; nothing where either is SP_NO_INDEX. */
-void lowering_wait(struct lowering *l, uint32_t to, uint32_t from);
+void sp_lowering_wait(struct lowering *l, uint32_t to, uint32_t from);
 /* Grows a vector to hold one more item. False (and short_of_memory) on failure. */
-bool lowering_reserve(struct lowering *l, void **items, size_t count, size_t *capacity, size_t size);
+bool sp_lowering_reserve(struct lowering *l, void **items, size_t count, size_t *capacity, size_t size);
 
 /* The neighbouring compute pass (O and L skipped) on the same device, or SP_NO_PASS. */
-uint64_t lowering_next_pass(const struct lowering *l, uint64_t pass);
-uint64_t lowering_previous_pass(const struct lowering *l, uint64_t pass);
+uint64_t sp_lowering_next_pass(const struct lowering *l, uint64_t pass);
+uint64_t sp_lowering_previous_pass(const struct lowering *l, uint64_t pass);
 /* Layers that a pass is cut into when it takes part in an exchange: its stage's, or 1 with explicit costs. */
-uint32_t lowering_layers(const struct lowering *l, const struct sp_pass *pass);
+uint32_t sp_lowering_layers(const struct lowering *l, const struct sp_pass *pass);
 
 /* offload.c: which units are copied out and back, and when. */
-void lowering_plan_copies(struct lowering *l);
-void lowering_emit_copies(struct lowering *l);
+void sp_lowering_plan_copies(struct lowering *l);
+void sp_lowering_emit_copies(struct lowering *l);
 
 /* changes.c: memory effects of instructions. */
-void draft_pass(const struct lowering *l, uint64_t pass, struct effect_draft *draft);
-void draft_add(struct effect_draft *draft, enum draft_time time, enum sp_memory_category category,
-               int64_t bytes);
+void sp_draft_pass(const struct lowering *l, uint64_t pass, struct effect_draft *draft);
+void sp_draft_add(struct effect_draft *draft, enum draft_time time, enum sp_memory_category category,
+                  int64_t bytes);
 /* The effect's number; equal drafts share one. An empty draft is 0. */
-uint32_t lowering_effect(struct lowering *l, const struct effect_draft *draft);
+uint32_t sp_lowering_effect(struct lowering *l, const struct effect_draft *draft);
 
 /* emit.c: compute streams. */
-void lowering_emit_compute(struct lowering *l);
+void sp_lowering_emit_compute(struct lowering *l);
 
 /* connect.c: edges between what was emitted, and messages. */
-void lowering_connect(struct lowering *l);
+void sp_lowering_connect(struct lowering *l);
 
 /* number.c: raw order to topological order; fills the program's instructions, waits and streams. */
-enum sp_status lowering_number(struct lowering *l, struct sp_program *program, struct sp_error *error);
+enum sp_status sp_lowering_number(struct lowering *l, struct sp_program *program, struct sp_error *error);
 
 #endif

@@ -154,7 +154,7 @@ static bool fill_streams(struct sp_program *program)
     return true;
 }
 
-enum sp_status lowering_number(struct lowering *l, struct sp_program *program, struct sp_error *error)
+enum sp_status sp_lowering_number(struct lowering *l, struct sp_program *program, struct sp_error *error)
 {
     enum sp_status status = SP_OK;
     struct numbering n = {.l = l};

@@ -27,9 +27,9 @@ static bool is_backward(const struct sp_pass *pass)
 
 static uint64_t next_forward(const struct lowering *l, uint64_t pass)
 {
-    uint64_t i = lowering_next_pass(l, pass);
+    uint64_t i = sp_lowering_next_pass(l, pass);
     while (i != SP_NO_PASS && l->plan->order.passes[i].kind != SP_PASS_F)
-        i = lowering_next_pass(l, i);
+        i = sp_lowering_next_pass(l, i);
     return i;
 }
 
@@ -39,7 +39,7 @@ static void add_copy(struct lowering *l, const struct copy *copy)
                 copy->backward != SP_NO_PASS && copy->release <= copy->anchor &&
                 copy->anchor < copy->backward;
     if (!fits || !copy->bytes ||
-        !lowering_reserve(l, (void **)&l->copies, l->copy_count, &l->copy_capacity, sizeof *l->copies))
+        !sp_lowering_reserve(l, (void **)&l->copies, l->copy_count, &l->copy_capacity, sizeof *l->copies))
         return;
     l->copies[l->copy_count++] = *copy;
     l->release_bytes[copy->release] += copy->bytes;
@@ -76,7 +76,7 @@ static void plan_device(struct lowering *l, uint32_t device, uint64_t *anchors)
             continue;
         struct copy copy = {.unit = i, .source = i, .bytes = offloaded_bytes(l, pass)};
         uint64_t beside = next_forward(l, i);
-        copy.release = beside == SP_NO_PASS ? SP_NO_PASS : lowering_next_pass(l, beside);
+        copy.release = beside == SP_NO_PASS ? SP_NO_PASS : sp_lowering_next_pass(l, beside);
         copy.backward = sp_pass_table_find_backward(l->table, pass->stage, pass->microbatch, pass->slice);
         copy.anchor = copy.backward == SP_NO_PASS ? SP_NO_PASS : anchors[copy.backward];
         add_copy(l, &copy);
@@ -94,9 +94,9 @@ static void plan_explicit(struct lowering *l)
         uint64_t beside = next_forward(l, i);
         struct copy copy = {
             .unit = sp_pass_table_find(l->table, SP_PASS_F, pass->stage, pass->microbatch, pass->slice),
-            .source = lowering_previous_pass(l, i),
-            .release = beside == SP_NO_PASS ? SP_NO_PASS : lowering_next_pass(l, beside),
-            .anchor = reload == SP_NO_PASS ? SP_NO_PASS : lowering_previous_pass(l, reload),
+            .source = sp_lowering_previous_pass(l, i),
+            .release = beside == SP_NO_PASS ? SP_NO_PASS : sp_lowering_next_pass(l, beside),
+            .anchor = reload == SP_NO_PASS ? SP_NO_PASS : sp_lowering_previous_pass(l, reload),
             .backward = sp_pass_table_find_backward(l->table, pass->stage, pass->microbatch, pass->slice),
             .bytes = offloaded_bytes(l, pass)};
         if (copy.unit != SP_NO_PASS)
@@ -112,7 +112,7 @@ static bool has_explicit(const struct lowering *l)
     return false;
 }
 
-void lowering_plan_copies(struct lowering *l)
+void sp_lowering_plan_copies(struct lowering *l)
 {
     if (!any_offload(l->plan))
         return;
@@ -146,7 +146,7 @@ static uint32_t emit_copy(struct lowering *l, const struct copy *copy, enum sp_i
                                          .part = SP_NO_INDEX,
                                          .duration_ns = transfer.latency_ns + transfer.busy_ns,
                                          .bytes = copy->bytes};
-    return lowering_emit(l, &instruction);
+    return sp_lowering_emit(l, &instruction);
 }
 
 /* Reloads run in the order in which they are queued: by anchor, which is not the order of the units. */
@@ -158,7 +158,7 @@ static int compare_anchor(const void *a, const void *b)
                                         : 0;
 }
 
-void lowering_emit_copies(struct lowering *l)
+void sp_lowering_emit_copies(struct lowering *l)
 {
     size_t begin = 0;
     while (begin < l->copy_count && !l->short_of_memory) {
@@ -168,14 +168,14 @@ void lowering_emit_copies(struct lowering *l)
             end++;
         for (size_t i = begin; i < end; i++) {
             uint32_t raw = emit_copy(l, &l->copies[i], SP_INSTRUCTION_OFFLOAD, SP_STREAM_OFFLOAD);
-            lowering_wait(l, raw, l->last[l->copies[i].source]);
-            lowering_wait(l, l->first[l->copies[i].release], raw);
+            sp_lowering_wait(l, raw, l->last[l->copies[i].source]);
+            sp_lowering_wait(l, l->first[l->copies[i].release], raw);
         }
         qsort(l->copies + begin, end - begin, sizeof *l->copies, compare_anchor);
         for (size_t i = begin; i < end; i++) {
             uint32_t raw = emit_copy(l, &l->copies[i], SP_INSTRUCTION_RELOAD, SP_STREAM_RELOAD);
-            lowering_wait(l, raw, l->last[l->copies[i].anchor]);
-            lowering_wait(l, l->first[l->copies[i].backward], raw);
+            sp_lowering_wait(l, raw, l->last[l->copies[i].anchor]);
+            sp_lowering_wait(l, l->first[l->copies[i].backward], raw);
         }
         begin = end;
     }

@@ -49,7 +49,7 @@ Test(divide, least_largest_is_exact)
         struct sp_error error;
         for (uint32_t i = 0; i < count; i++)
             row->sums[i + 1] = row->sums[i] + (int64_t)(next_random(&seed) % 50);
-        cr_assert_eq(divide_least_largest(count, runs, row_cost, row, ends, &largest, &error), SP_OK);
+        cr_assert_eq(sp_divide_least_largest(count, runs, row_cost, row, ends, &largest, &error), SP_OK);
         cr_expect_eq(largest, brute_largest(row, 0, count, runs), "round %d", round);
         cr_assert_eq(ends[runs - 1], count);
         for (uint32_t r = 0; r < runs; r++) {
@@ -104,7 +104,7 @@ Test(divide, pipeline_is_exact)
         uint32_t ends[16], runs = 0;
         int64_t total = 0;
         struct sp_error error;
-        cr_assert_eq(divide_pipeline(count, devices, 1, latency_cost, &latency, ends, &runs, &total, &error),
+        cr_assert_eq(sp_divide_pipeline(count, devices, 1, latency_cost, &latency, ends, &runs, &total, &error),
                      SP_OK);
         cr_expect_eq(total, brute_pipeline(&latency, 0, count, 0, 0, devices), "round %d", round);
         cr_assert_eq(ends[runs - 1], count);
@@ -127,7 +127,7 @@ Test(divide, equals_alpa)
         for (char *at = f[3]; *at; count++)
             row->sums[count + 1] = row->sums[count] + llround(strtod(at, &at) * 100);
         uint32_t devices = (uint32_t)atoi(f[1]);
-        cr_assert_eq(divide_least_largest(count, devices, row_cost, row, ends, &largest, &error), SP_OK);
+        cr_assert_eq(sp_divide_least_largest(count, devices, row_cost, row, ends, &largest, &error), SP_OK);
         int64_t ours = row->sums[count] + (atoll(f[2]) - 1) * largest;
         cr_expect_eq(ours, llround(atof(f[4]) * 100), "%s: %lld", f[0], (long long)ours);
         free(row);
@@ -152,7 +152,7 @@ Test(divide, never_worse_than_terapipe)
                                   .step = step};
         uint32_t ends[512], runs = 0;
         struct sp_error error;
-        cr_assert_eq(divide_pipeline((uint32_t)(atoll(f[1]) / step), (uint32_t)atoi(f[2]), atoll(f[3]),
+        cr_assert_eq(sp_divide_pipeline((uint32_t)(atoll(f[1]) / step), (uint32_t)atoi(f[2]), atoll(f[3]),
                                      latency_cost, &latency, ends, &runs, &total, &error),
                      SP_OK);
         cr_expect_leq(total, llround(atof(f[8]) * 10000), "%s: %.3f", f[0], (double)total / 10000);
@@ -188,7 +188,7 @@ Test(divide, never_worse_than_seq1f1b)
         struct work work = {.per_pair = (4 * d + 3) * a, .per_token = 8 * h * a * d + 4 * h * ffn};
         uint32_t count = (uint32_t)(atoll(f[5]) / 8), slices = (uint32_t)atoi(f[6]), ends[64], begin = 0;
         struct sp_error error;
-        cr_assert_eq(divide_least_largest(count, slices, work_cost, &work, ends, &largest, &error), SP_OK);
+        cr_assert_eq(sp_divide_least_largest(count, slices, work_cost, &work, ends, &largest, &error), SP_OK);
         for (char *at = f[7]; *at;) {
             uint32_t end = begin + (uint32_t)(strtol(at, &at, 10) / 8);
             int64_t cost = work_cost(&work, begin, end);
