@@ -150,25 +150,44 @@ static bool tries_init(struct tries *tries, const struct sp_shape *shape, const 
     return true;
 }
 
-enum sp_status sp_block_peak(const struct sp_shape *shape, const struct sp_block *blocks, int32_t *ret_peak,
-                             struct sp_error *error)
+static int32_t device_peak(const struct sp_block *block)
 {
-    struct sp_shape few = *shape;
-    struct sp_block_table table;
-    enum sp_status status = SP_OK;
+    uint32_t next[CROSSING_LEGS], end = 0;
+    int32_t held = 0, waiting = 0, peak = 0;
 
-    /* As many as live at once; more repeat the same levels. */
-    few.microbatches = sp_block_table_life(shape, blocks) + 2;
-    if (sp_block_table_init(&table, &few, blocks)) {
-        sp_block_table_lay_out(&table, blocks);
-        sp_block_table_put_weights(&table, false);
-        sp_block_table_set_levels(&table);
-        *ret_peak = table.cap;
-    } else {
-        status = short_of_memory(shape, error);
+    for (unsigned leg = 0; leg < CROSSING_LEGS; leg++) {
+        next[leg] = block->start[leg];
+        end = next[leg] > end ? next[leg] : end;
     }
-    sp_block_table_finish(&table);
-    return status;
+    /* Two periods on, every level has come that will come again. */
+    for (uint32_t t = 0; t < end + 2 * SP_BLOCK_PERIOD; t++) {
+        unsigned leg = 0;
+        while (leg < CROSSING_LEGS && next[leg] != t)
+            leg++;
+        if (leg < CROSSING_LEGS)
+            next[leg] += SP_BLOCK_PERIOD;
+        if (sp_leg_is_forward(leg)) {
+            held++;
+        } else if (sp_leg_is_input(leg)) {
+            waiting++;
+        } else if (waiting > 0) {
+            waiting--;
+            held--;
+        }
+        peak = held > peak ? held : peak;
+    }
+    return peak;
+}
+
+int32_t sp_block_peak(const struct sp_block *blocks, uint32_t devices)
+{
+    int32_t peak = 0;
+
+    for (uint32_t j = 0; j < devices; j++) {
+        int32_t here = device_peak(&blocks[j]);
+        peak = here > peak ? here : peak;
+    }
+    return peak;
 }
 
 enum sp_status sp_block_measure(const struct sp_shape *shape, const struct sp_block *blocks,

@@ -11,6 +11,9 @@
 
 #include "slimpipe/schedule.h"
 
+/* Slots from one microbatch to the next: two F, two I, two W. */
+enum { SP_BLOCK_PERIOD = 6 };
+
 /* First slots on one device of F of the lower and upper chunk, then I of the upper and lower. */
 struct sp_block {
     uint32_t start[4];
@@ -29,8 +32,7 @@ enum sp_status sp_block_measure(const struct sp_shape *shape, const struct sp_bl
                                 struct sp_block_result *ret_result, struct sp_error *error);
 
 /* Units held at most by the repeated block before anything is moved, however many microbatches there are. */
-enum sp_status sp_block_peak(const struct sp_shape *shape, const struct sp_block *blocks, int32_t *ret_peak,
-                             struct sp_error *error);
+int32_t sp_block_peak(const struct sp_block *blocks, uint32_t devices);
 
 /* sp_block_push with B in the place of I and W; a block's backward has two slots. */
 enum sp_status sp_block_push_whole(const struct sp_shape *shape, const struct sp_block *blocks,

@@ -5,8 +5,6 @@
 
 #include "slimpipe/arena.h"
 
-enum { PERIOD = 6 };
-
 static uint32_t later(uint32_t a, uint32_t b)
 {
     return a > b ? a : b;
@@ -19,13 +17,15 @@ static bool create_arrays(struct sp_block_table *table)
     size_t time_count = (LEGS + 1) * 2 * m;
     size_t slot_count = table->capacity;
     struct sp_level *levels = sp_alloc(p, slot_count * (sizeof(*levels) + 1) + time_count * sizeof(uint32_t));
-    uint32_t *times = (uint32_t *)(levels + p * slot_count);
-    uint8_t *slots = (uint8_t *)(times + p * time_count);
+    uint32_t *times;
+    uint8_t *slots;
 
     table->memory = levels;
     table->devices = sp_alloc(p, sizeof(*table->devices));
     if (!levels || !table->devices)
         return false;
+    times = (uint32_t *)(levels + p * slot_count);
+    slots = (uint8_t *)(times + p * time_count);
     for (uint32_t j = 0; j < p; j++) {
         struct sp_block_device *device = &table->devices[j];
         device->levels = levels + j * slot_count;
@@ -47,18 +47,13 @@ static uint32_t last_start(const struct sp_shape *shape, const struct sp_block *
     return last;
 }
 
-uint32_t sp_block_table_life(const struct sp_shape *shape, const struct sp_block *blocks)
-{
-    return last_start(shape, blocks) / PERIOD + 1;
-}
-
 bool sp_block_table_init(struct sp_block_table *table, const struct sp_shape *shape,
                          const struct sp_block *blocks)
 {
     *table = (struct sp_block_table){.device_count = shape->devices,
                                      .microbatches = shape->microbatches,
-                                     .capacity =
-                                         last_start(shape, blocks) + (PERIOD + 4) * shape->microbatches + 1};
+                                     .capacity = last_start(shape, blocks) +
+                                                 (SP_BLOCK_PERIOD + 4) * shape->microbatches + 1};
     return create_arrays(table);
 }
 
@@ -85,7 +80,7 @@ void sp_block_table_lay_out(struct sp_block_table *table, const struct sp_block 
         memset(device->slots, FREE, table->capacity);
         for (unsigned leg = 0; leg < CROSSING_LEGS; leg++)
             for (uint32_t i = 0; i < table->microbatches; i++)
-                sp_block_table_put(device, leg, i, blocks[j].start[leg] + PERIOD * i);
+                sp_block_table_put(device, leg, i, blocks[j].start[leg] + SP_BLOCK_PERIOD * i);
     }
 }
 

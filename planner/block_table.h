@@ -53,8 +53,6 @@ static inline bool sp_leg_is_input(unsigned leg)
     return leg == I0 || leg == I1;
 }
 
-/* Periods from the first slot of a microbatch to its last I. */
-uint32_t sp_block_table_life(const struct sp_shape *shape, const struct sp_block *blocks);
 /* An empty table with room for the repeated block; false where memory is short. finish in any case. */
 bool sp_block_table_init(struct sp_block_table *table, const struct sp_shape *shape,
                          const struct sp_block *blocks);

@@ -109,6 +109,7 @@ static void check_devices(uint32_t p)
     const uint32_t microbatch_counts[] = {1, 2, 3, p - 1, p, p + 1, 2 * p, 3 * p + 1, 4 * p};
 
     for (int s = 0; sp_schedules[s]; s++) {
+        bool searches = p > 6 && strcmp(sp_schedules[s]->name, "v-auto") == 0;
         uint32_t supported = 0;
         for (size_t v = 0; v < sizeof(chunk_counts) / sizeof(*chunk_counts); v++) {
             for (size_t n = 0; n < sizeof(slice_counts) / sizeof(*slice_counts); n++) {
@@ -122,6 +123,8 @@ static void check_devices(uint32_t p)
                                              .weight_ns = unequal.weight,
                                              .message_ns = unequal.hop};
                     if (!supports(sp_schedules[s], &shape))
+                        continue;
+                    if (searches && m % 4 != 1) /* tens of milliseconds each: 2, p + 1 */
                         continue;
                     check_shape(sp_schedules[s], &shape);
                     supported++;
@@ -299,7 +302,8 @@ Test(schedules, registry)
     }
 }
 
-/* Every allocation may fail: SP_MEMORY, nothing leaked (with sanitizers), the result untouched. */
+/* Any allocation may fail (each of the first few, then ever fewer): SP_MEMORY, nothing leaked (with
+ * sanitizers), the result untouched. */
 Test(schedules, short_of_memory)
 {
     for (int s = 0; sp_schedules[s]; s++) {
@@ -311,14 +315,14 @@ Test(schedules, short_of_memory)
         shape.chunks = schedule->default_chunks ? schedule->default_chunks : 1;
         if (schedule->traits & SP_SCHEDULE_SLICES && !supports(schedule, &shape))
             shape.slices = 4;
-        for (int64_t successes = 0; status; successes++) {
+        for (int64_t successes = 0; status; successes += 1 + successes / 8) {
             struct sp_arena *arena = sp_arena_create();
             cr_assert_eq(order.device_count, untouched.device_count);
             sp_alloc_fail_after(successes);
             status = sp_schedule_order(schedule, &shape, arena, &order, &error);
             sp_alloc_fail_after(-1);
             cr_assert(status == SP_OK || status == SP_MEMORY, "%s: %s", schedule->name, error.message);
-            cr_assert_lt(successes, 1000, "%s never gets enough", schedule->name);
+            cr_assert_lt(successes, 1000000, "%s never gets enough", schedule->name);
             sp_arena_destroy(arena);
         }
     }

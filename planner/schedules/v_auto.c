@@ -8,12 +8,17 @@
 #include "schedules.h"
 #include "slimpipe/arena.h"
 
-enum { PERIOD = 6, STEPS = 5, KEPT = 6, SPARE = 0 };
+enum { STEPS = 5, KEPT = 6, MOST_DEVICES = 128 };
+/* Microbatches per device that show what a block is worth. */
+enum { TRIAL = 2 };
 
 static enum sp_status check(const struct sp_shape *shape, struct sp_error *error)
 {
     if (shape->chunks != 2)
         return sp_error_set(error, SP_INPUT, "v-auto: %u chunks per device; expected 2", shape->chunks);
+    if (shape->devices > MOST_DEVICES)
+        return sp_error_set(error, SP_INPUT, "v-auto: %u devices; its search goes up to %d", shape->devices,
+                            MOST_DEVICES);
     if (shape->memory_units && shape->memory_units < 1000)
         return sp_error_set(error, SP_INPUT,
                             "v-auto: memory_units %lld; expected at least 1000, one microbatch's activations",
@@ -33,7 +38,7 @@ static uint32_t next_at(uint32_t after, uint32_t place)
 {
     uint32_t t = after + 1;
 
-    return t + (place + PERIOD - t % PERIOD) % PERIOD;
+    return t + (place + SP_BLOCK_PERIOD - t % SP_BLOCK_PERIOD) % SP_BLOCK_PERIOD;
 }
 
 /* Places of a leg on device j: F0 and I0 move by the steps, F1 and I1 back by one. */
@@ -42,8 +47,8 @@ static uint32_t place_on(const struct recipe *recipe, unsigned leg, uint32_t j)
     uint32_t near = j < recipe->turn ? j : recipe->turn;
 
     if (leg % 2)
-        return (recipe->place[leg] + (PERIOD - 1) * j) % PERIOD;
-    return (recipe->place[leg] + recipe->near_step * near + recipe->far_step * (j - near)) % PERIOD;
+        return (recipe->place[leg] + (SP_BLOCK_PERIOD - 1) * j) % SP_BLOCK_PERIOD;
+    return (recipe->place[leg] + recipe->near_step * near + recipe->far_step * (j - near)) % SP_BLOCK_PERIOD;
 }
 
 /* The earliest starts with the recipe's places; false where two passes of a device meet. */
@@ -67,82 +72,95 @@ static bool cook(const struct recipe *recipe, uint32_t p, struct sp_block *block
 
 struct choice {
     struct recipe recipe;
-    struct sp_block_result result;
+    int64_t makespan;
 };
 
 struct search {
     const struct sp_shape *shape;
     struct sp_shape trial; /* the shape with few enough microbatches to try many blocks */
-    int32_t cap;
-    bool seeking_peak;
-    int32_t peak;
+    int32_t cap, peak;     /* the greatest peak of a block within the cap */
     struct sp_block *blocks;
+    struct recipe *recipes; /* those whose block has that peak */
+    size_t recipe_count;
     struct choice kept[KEPT]; /* the best so far, best first */
     unsigned kept_count;
 };
+
+/* Memory that is there is used: blocks that could hold more are left out. */
+static void note_recipe(struct search *search, const struct recipe *recipe)
+{
+    int32_t peak;
+
+    if (!cook(recipe, search->shape->devices, search->blocks))
+        return;
+    peak = sp_block_peak(search->blocks, search->shape->devices);
+    if (peak > search->cap || peak < search->peak)
+        return;
+    if (peak > search->peak)
+        search->recipe_count = 0;
+    search->peak = peak;
+    search->recipes[search->recipe_count++] = *recipe;
+}
+
+/* How many recipes there are with four given places on device 0. */
+static size_t count_steps(uint32_t p)
+{
+    return STEPS + STEPS * (STEPS - 1) / 2 * (size_t)(p > 1 ? p - 1 : 0);
+}
+
+static void note_steps(struct search *search, struct recipe *recipe)
+{
+    uint32_t stride =
+        1 + search->shape->devices / 32; /* in a long pipe one device more or less is the same */
+
+    for (recipe->near_step = 1; recipe->near_step <= STEPS; recipe->near_step++) {
+        for (recipe->far_step = 1; recipe->far_step <= recipe->near_step; recipe->far_step++) {
+            bool even = recipe->far_step == recipe->near_step;
+            for (recipe->turn = 1; recipe->turn < (even ? 2 : search->shape->devices); recipe->turn += stride)
+                note_recipe(search, recipe);
+        }
+    }
+}
+
+static void note_all(struct search *search)
+{
+    struct recipe recipe = {.place = {0}};
+
+    for (recipe.place[1] = 1; recipe.place[1] < SP_BLOCK_PERIOD; recipe.place[1]++)
+        for (recipe.place[2] = 1; recipe.place[2] < SP_BLOCK_PERIOD; recipe.place[2]++)
+            for (recipe.place[3] = 1; recipe.place[3] < SP_BLOCK_PERIOD; recipe.place[3]++)
+                note_steps(search, &recipe);
+}
 
 static void keep(struct search *search, const struct choice *choice)
 {
     unsigned k = search->kept_count;
 
     if (k == KEPT) {
-        if (choice->result.makespan >= search->kept[KEPT - 1].result.makespan)
+        if (choice->makespan >= search->kept[KEPT - 1].makespan)
             return;
         k--;
     } else {
         search->kept_count++;
     }
-    for (; k > 0 && choice->result.makespan < search->kept[k - 1].result.makespan; k--)
+    for (; k > 0 && choice->makespan < search->kept[k - 1].makespan; k--)
         search->kept[k] = search->kept[k - 1];
     search->kept[k] = *choice;
 }
 
-/* First the greatest peak within the cap is sought, then the blocks that have it are tried. */
-static enum sp_status try_recipe(struct search *search, const struct recipe *recipe, struct sp_error *error)
+static enum sp_status try_recipes(struct search *search, struct sp_error *error)
 {
-    struct choice choice = {.recipe = *recipe};
-    enum sp_status status;
-    int32_t peak;
-
-    if (!cook(recipe, search->shape->devices, search->blocks))
-        return SP_OK;
-    if ((status = sp_block_peak(search->shape, search->blocks, &peak, error)) || peak > search->cap)
-        return status;
-    if (search->seeking_peak && peak > search->peak)
-        search->peak = peak;
-    if (search->seeking_peak || peak + SPARE < search->peak)
-        return SP_OK;
-    status = sp_block_measure(&search->trial, search->blocks, &choice.result, error);
-    if (!status && choice.result.peak <= search->cap)
-        keep(search, &choice);
-    return status;
-}
-
-static enum sp_status try_steps(struct search *search, struct recipe *recipe, struct sp_error *error)
-{
-    enum sp_status status = SP_OK;
-
-    for (recipe->near_step = 1; recipe->near_step <= STEPS; recipe->near_step++) {
-        for (recipe->far_step = 1; recipe->far_step <= recipe->near_step; recipe->far_step++) {
-            bool even = recipe->far_step == recipe->near_step;
-            for (recipe->turn = 1; recipe->turn < (even ? 2 : search->shape->devices); recipe->turn++)
-                if ((status = try_recipe(search, recipe, error)))
-                    return status;
-        }
+    for (size_t k = 0; k < search->recipe_count; k++) {
+        struct choice choice = {.recipe = search->recipes[k]};
+        struct sp_block_result result;
+        enum sp_status status;
+        cook(&choice.recipe, search->shape->devices, search->blocks);
+        if ((status = sp_block_measure(&search->trial, search->blocks, &result, error)))
+            return status;
+        choice.makespan = result.makespan;
+        if (result.peak <= search->cap)
+            keep(search, &choice);
     }
-    return SP_OK;
-}
-
-static enum sp_status try_all(struct search *search, struct sp_error *error)
-{
-    struct recipe recipe = {.place = {0}};
-    enum sp_status status;
-
-    for (recipe.place[1] = 1; recipe.place[1] < PERIOD; recipe.place[1]++)
-        for (recipe.place[2] = 1; recipe.place[2] < PERIOD; recipe.place[2]++)
-            for (recipe.place[3] = 1; recipe.place[3] < PERIOD; recipe.place[3]++)
-                if ((status = try_steps(search, &recipe, error)))
-                    return status;
     return SP_OK;
 }
 
@@ -151,52 +169,61 @@ static enum sp_status push_best(struct search *search, struct sp_order_builder *
                                 struct sp_error *error)
 {
     uint32_t p = search->shape->devices;
-    enum sp_status status = SP_OK;
+    int64_t best_makespan = INT64_MAX;
     unsigned best = 0;
 
     for (unsigned k = 0; k < search->kept_count; k++) {
+        struct sp_block_result result;
+        enum sp_status status;
         cook(&search->kept[k].recipe, p, search->blocks);
-        status = sp_block_measure(search->shape, search->blocks, &search->kept[k].result, error);
-        if (status)
+        if ((status = sp_block_measure(search->shape, search->blocks, &result, error)))
             return status;
-        if (search->kept[k].result.peak <= search->cap &&
-            search->kept[k].result.makespan < search->kept[best].result.makespan)
+        if (result.peak <= search->cap && result.makespan < best_makespan) {
+            best_makespan = result.makespan;
             best = k;
+        }
     }
     cook(&search->kept[best].recipe, p, search->blocks);
     return sp_block_push(search->shape, search->blocks, builder, error);
 }
 
+static enum sp_status run(struct search *search, struct sp_order_builder *builder, struct sp_error *error)
+{
+    enum sp_status status;
+
+    note_all(search);
+    if ((status = try_recipes(search, error)))
+        return status;
+    if (search->kept_count == 0)
+        return sp_error_set(error, SP_INFEASIBLE,
+                            "no building block of %u devices keeps to %d chunks' activations of a microbatch",
+                            search->shape->devices, search->cap);
+    return push_best(search, builder, error);
+}
+
 static enum sp_status order(const struct sp_shape *shape, struct sp_order_builder *builder,
                             struct sp_error *error)
 {
-    uint32_t enough = 3 * shape->devices;
-    int64_t units = shape->memory_units ? shape->memory_units : 1000 * (int64_t)shape->devices;
+    uint32_t enough = TRIAL * shape->devices;
+    int64_t chunks = shape->memory_units ? 2 * shape->memory_units / 1000 : 2 * (int64_t)shape->devices;
+    size_t places = (SP_BLOCK_PERIOD - 1) * (SP_BLOCK_PERIOD - 1) * (SP_BLOCK_PERIOD - 1);
     struct search search = {
         .shape = shape,
         .trial = *shape,
-        .cap = (int32_t)(2 * units / 1000 > INT32_MAX ? INT32_MAX : 2 * units / 1000),
+        .cap = chunks < INT32_MAX ? (int32_t)chunks : INT32_MAX,
         .blocks = sp_alloc(shape->devices, sizeof(struct sp_block)),
+        .recipes = sp_alloc(places * count_steps(shape->devices), sizeof(struct recipe)),
     };
     enum sp_status status;
 
-    if (!search.blocks)
-        return sp_error_set(error, SP_MEMORY, "no memory for the blocks of %u devices", shape->devices);
     if (search.trial.microbatches > enough)
         search.trial.microbatches = enough;
-    search.seeking_peak = true;
-    if (!(status = try_all(&search, error))) {
-        search.seeking_peak = false;
-        status = try_all(&search, error);
-    }
-    if (!status && search.kept_count == 0)
-        status =
-            sp_error_set(error, SP_INFEASIBLE,
-                         "no building block of %u devices keeps to %lld.%03lld microbatches' activations",
-                         shape->devices, (long long)units / 1000, (long long)units % 1000);
-    if (!status)
-        status = push_best(&search, builder, error);
+    if (search.blocks && search.recipes)
+        status = run(&search, builder, error);
+    else
+        status = sp_error_set(error, SP_MEMORY, "no memory for the blocks of %u devices", shape->devices);
     sp_free(search.blocks);
+    sp_free(search.recipes);
     return status;
 }
 
