@@ -5,22 +5,22 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "torch_csv.h"
+#include "imported_order.h"
 
 enum { CELL_SHOWN = 40 }; /* characters of a bad cell that a message repeats */
 
-const char *const sp_torch_message_names[] = {"SEND_F", "RECV_F", "SEND_B", "RECV_B"};
+const char *const sp_imported_message_names[] = {"SEND_F", "RECV_F", "SEND_B", "RECV_B"};
 /* Parameters and gradients of sharded data parallelism: no matter of the order. */
 static const char *const ignored_names[] = {"UNSHARD", "RESHARD", "REDUCE_GRAD"};
 
 struct reader {
-    struct torch_order *order;
+    struct imported_order *order;
     const char *cursor, *line_begin;
     uint32_t line;
 };
 
-enum sp_status sp_torch_fail(const struct torch_order *order, struct torch_place place,
-                             struct sp_error *error, const char *format, ...)
+enum sp_status sp_imported_fail(const struct imported_order *order, struct imported_place place,
+                                struct sp_error *error, const char *format, ...)
 {
     char message[sizeof(error->message)];
     va_list arguments;
@@ -37,18 +37,18 @@ enum sp_status sp_torch_fail(const struct torch_order *order, struct torch_place
     return SP_INPUT;
 }
 
-static struct torch_place here(const struct reader *reader, const char *cell)
+static struct imported_place here(const struct reader *reader, const char *cell)
 {
-    return (struct torch_place){reader->line, (uint32_t)(cell - reader->line_begin) + 1};
+    return (struct imported_place){reader->line, (uint32_t)(cell - reader->line_begin) + 1};
 }
 
 static enum sp_status bad_cell(const struct reader *reader, const char *cell, struct sp_error *error)
 {
     int length = (int)strcspn(cell, ",\r\n");
 
-    return sp_torch_fail(reader->order, here(reader, cell), error,
-                         "'%.*s': expected a pass such as 0F3, 2I0, 2W0, 1B4 or (2F5;5B1)OVERLAP_F_B",
-                         length < CELL_SHOWN ? length : CELL_SHOWN, cell);
+    return sp_imported_fail(reader->order, here(reader, cell), error,
+                            "'%.*s': expected a pass such as 0F3, 2I0, 2W0, 1B4 or (2F5;5B1)OVERLAP_F_B",
+                            length < CELL_SHOWN ? length : CELL_SHOWN, cell);
 }
 
 /* Room for one more item; the capacity doubles. */
@@ -100,15 +100,15 @@ struct cell_pass {
 static enum sp_status push_pass(struct reader *reader, const char *cell, const struct cell_pass *pass,
                                 bool joined, struct sp_error *error)
 {
-    struct torch_order *order = reader->order;
+    struct imported_order *order = reader->order;
     uint64_t capacity = order->pass_capacity;
 
     if (pass->stage >= SP_MAX_STAGES || pass->microbatch >= SP_MAX_MICROBATCHES)
-        return sp_torch_fail(order, here(reader, cell), error,
-                             "stage %u, microbatch %u: expected stages below %d, microbatches below %d",
-                             pass->stage, pass->microbatch, SP_MAX_STAGES, SP_MAX_MICROBATCHES);
+        return sp_imported_fail(order, here(reader, cell), error,
+                                "stage %u, microbatch %u: expected stages below %d, microbatches below %d",
+                                pass->stage, pass->microbatch, SP_MAX_STAGES, SP_MAX_MICROBATCHES);
     if (order->pass_count == SP_MAX_PASSES)
-        return sp_torch_fail(order, TORCH_WHOLE_FILE, error, "more than %d passes", SP_MAX_PASSES);
+        return sp_imported_fail(order, IMPORTED_WHOLE_FILE, error, "more than %d passes", SP_MAX_PASSES);
     if (!reserve((void **)&order->places, order->pass_count, &capacity, sizeof(*order->places)) ||
         !reserve((void **)&order->passes, order->pass_count, &order->pass_capacity, sizeof(*order->passes)))
         return sp_error_set(error, SP_MEMORY, "no memory for the order");
@@ -121,12 +121,12 @@ static enum sp_status push_pass(struct reader *reader, const char *cell, const s
 static enum sp_status push_message(struct reader *reader, const char *cell, int message, uint32_t stage,
                                    uint32_t microbatch, struct sp_error *error)
 {
-    struct torch_order *order = reader->order;
+    struct imported_order *order = reader->order;
 
     if (!reserve((void **)&order->messages, order->message_count, &order->message_capacity,
                  sizeof(*order->messages)))
         return sp_error_set(error, SP_MEMORY, "no memory for the order");
-    order->messages[order->message_count++] = (struct torch_message){
+    order->messages[order->message_count++] = (struct imported_message){
         .kind = (uint8_t)message,
         .stage = stage,
         .microbatch = microbatch,
@@ -178,9 +178,9 @@ static enum sp_status parse_pair(struct reader *reader, const char **cursor, str
         return bad_cell(reader, cell, error);
     if ((first.kind == SP_PASS_F) == (second.kind == SP_PASS_F) || first.kind == SP_PASS_W ||
         second.kind == SP_PASS_W)
-        return sp_torch_fail(reader->order, here(reader, cell), error,
-                             "'%.*s': expected one forward and one backward to overlap", (int)(text - cell),
-                             cell);
+        return sp_imported_fail(reader->order, here(reader, cell), error,
+                                "'%.*s': expected one forward and one backward to overlap",
+                                (int)(text - cell), cell);
     *cursor = text;
     if ((status = push_pass(reader, cell + 1, &first, true, error)))
         return status;
@@ -211,8 +211,8 @@ static bool parse_message(const char **cursor, int *ret_message, uint32_t *ret_s
 
     if (!parse_number(&text, &stage))
         return false;
-    for (int i = 0; i < TORCH_MESSAGES; i++)
-        if (skip_name(&text, sp_torch_message_names[i]) && parse_number(&text, &microbatch)) {
+    for (int i = 0; i < IMPORTED_MESSAGES; i++)
+        if (skip_name(&text, sp_imported_message_names[i]) && parse_number(&text, &microbatch)) {
             *cursor = text;
             *ret_message = i;
             *ret_stage = stage;
@@ -256,7 +256,7 @@ static enum sp_status parse_cell(struct reader *reader, struct sp_error *error)
 
 static enum sp_status parse_line(struct reader *reader, struct sp_error *error)
 {
-    struct torch_order *order = reader->order;
+    struct imported_order *order = reader->order;
     enum sp_status status;
 
     reader->line++;
@@ -269,32 +269,32 @@ static enum sp_status parse_line(struct reader *reader, struct sp_error *error)
     if (*reader->cursor == '\n')
         reader->cursor++;
     if (order->begin[order->device_count] == order->pass_count)
-        return sp_torch_fail(order, here(reader, reader->line_begin), error, "device %u runs no pass",
-                             order->device_count);
+        return sp_imported_fail(order, here(reader, reader->line_begin), error, "device %u runs no pass",
+                                order->device_count);
     order->begin[++order->device_count] = order->pass_count;
     return SP_OK;
 }
 
-enum sp_status sp_torch_order_parse(struct torch_order *order, const char *source, const char *text,
-                                    size_t size, struct sp_error *error)
+enum sp_status sp_torch_parse(struct imported_order *order, const char *source, const char *text, size_t size,
+                              struct sp_error *error)
 {
     struct reader reader = {.order = order, .cursor = text};
     enum sp_status status = SP_OK;
 
     order->source = source;
     if (strlen(text) != size)
-        return sp_torch_fail(order, TORCH_WHOLE_FILE, error, "holds a 0 byte; expected text");
+        return sp_imported_fail(order, IMPORTED_WHOLE_FILE, error, "holds a 0 byte; expected text");
     if (!(order->begin = sp_alloc(SP_MAX_DEVICES + 1, sizeof(*order->begin))))
         return sp_error_set(error, SP_MEMORY, "no memory for the order");
     /* Empty lines at the end are no devices. */
     while (!status && reader.cursor[strspn(reader.cursor, " \t\r\n")] != '\0') {
         if (order->device_count == SP_MAX_DEVICES)
-            return sp_torch_fail(order, TORCH_WHOLE_FILE, error, "more than %d lines, one per device",
-                                 SP_MAX_DEVICES);
+            return sp_imported_fail(order, IMPORTED_WHOLE_FILE, error, "more than %d lines, one per device",
+                                    SP_MAX_DEVICES);
         status = parse_line(&reader, error);
     }
     if (!status && order->pass_count == 0)
-        return sp_torch_fail(order, TORCH_WHOLE_FILE, error,
-                             "no pass in it; expected one line of passes per device");
+        return sp_imported_fail(order, IMPORTED_WHOLE_FILE, error,
+                                "no pass in it; expected one line of passes per device");
     return status;
 }
