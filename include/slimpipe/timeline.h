@@ -74,6 +74,13 @@ void sp_timeline_write_text(const struct sp_timeline *timeline, FILE *stream, in
  */
 void sp_timeline_write_trace(const struct sp_timeline *timeline, FILE *stream);
 /*
+ * A directory, made where it is missing, with a timeline as AMD Primus' pipeline simulator writes it
+ * (config.json, pp_rank_0.json and so on; times in milliseconds, memory in GiB). For plans that
+ * sp_export_check passed (interchange.h).
+ */
+enum sp_status sp_timeline_write_primus(const struct sp_timeline *timeline, const char *directory,
+                                        struct sp_error *error) SP_MUST_CHECK;
+/*
  * A picture, under 1.5 MB whatever the plan: the devices' rows, legend, idle share and peak memory per
  * device, and memory over time where it is highest. title may be NULL: the schedule's name.
  */
