@@ -125,17 +125,16 @@ static double move_tokens(const struct sp_rehearsal *r, uint32_t move)
     return (double)(r->moves[move].tiles * r->tile_tokens);
 }
 
-/* The requesters' layers that fall on the own layer in proportion. */
+/* The requesters' layers that fall on the own layer in proportion; a layer of all before the next of any. */
 static void push_guests(struct sp_rehearsal *r, uint32_t sitter, uint32_t layer, uint32_t of_layers)
 {
-    for (uint32_t m = 0; m < r->move_count; m++) {
-        const struct sp_layer_times *times = &r->sitters[r->moves[m].from].layer;
-        uint32_t layers = (uint32_t)times->layers;
-        if (r->moves[m].to != sitter)
-            continue;
-        for (uint32_t k = 0; k < layers; k++)
-            if ((uint64_t)k * of_layers / layers == layer)
+    for (uint32_t k = 0; k < r->most_layers; k++) {
+        for (uint32_t m = 0; m < r->move_count; m++) {
+            const struct sp_layer_times *times = &r->sitters[r->moves[m].from].layer;
+            uint32_t layers = (uint32_t)times->layers;
+            if (r->moves[m].to == sitter && k < layers && (uint64_t)k * of_layers / layers == layer)
                 push(r, GUEST, k, m, times->guest * move_tokens(r, m));
+        }
     }
 }
 
