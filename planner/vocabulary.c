@@ -66,40 +66,6 @@ static enum sp_status out_of_memory(struct sp_error *error)
 
 /* --- Keys --------------------------------------------------------------------------------------------- */
 
-/* Mean time of a kind of pass over the slices of a stage. */
-static int64_t mean_ns(const struct sp_cost *cost, const struct sp_plan *plan, enum sp_pass_kind kind,
-                       uint32_t stage)
-{
-    int64_t sum = 0;
-
-    for (uint32_t s = 0; s < plan->slice_count; s++)
-        sum += sp_cost_pass_ns(
-            cost, &(struct sp_pass){.stage = (uint16_t)stage, .slice = (uint16_t)s, .kind = (uint8_t)kind});
-    return sum / plan->slice_count;
-}
-
-/* Costs under which all slices take the same time, as they will with their attention exchanged. */
-static const struct sp_pass_costs *balanced_costs(const struct sp_plan *plan, const struct sp_cost *cost,
-                                                  struct sp_arena *arena)
-{
-    struct sp_pass_costs *costs = sp_arena_alloc(arena, 1, sizeof(*costs));
-    int64_t *times = sp_arena_alloc(arena, 3 * (size_t)plan->stage_count, sizeof(*times));
-    static const enum sp_pass_kind kinds[] = {SP_PASS_F, SP_PASS_I, SP_PASS_W};
-    struct sp_transfer hop = sp_cost_transfer(cost, 0, plan->order.device_count > 1 ? 1 : 0,
-                                              sp_cost_hop_bytes(cost, plan->slice_count / 2));
-
-    if (!costs || !times)
-        return NULL;
-    for (int k = 0; k < 3; k++)
-        for (uint32_t stage = 0; stage < plan->stage_count; stage++)
-            times[(size_t)k * plan->stage_count + stage] = mean_ns(cost, plan, kinds[k], stage);
-    *costs = (struct sp_pass_costs){.forward_ns = times,
-                                    .input_ns = times + plan->stage_count,
-                                    .weight_ns = times + 2 * (size_t)plan->stage_count,
-                                    .message_ns = hop.latency_ns + hop.busy_ns};
-    return costs;
-}
-
 static void set_keys(struct placing *placing, const struct sp_program *program,
                      const struct sp_timeline *timeline)
 {
@@ -157,14 +123,10 @@ static enum sp_status find_keys(struct placing *placing, struct sp_arena *arena,
     copy.exchange_count = 0;
     if (strcmp(plan->exchange_policy, "none") == 0)
         return simulate(placing, &copy, error);
-    if (!(copy.costs = balanced_costs(plan, placing->cost, arena)))
-        return out_of_memory(error);
-    copy.has_model = false;
-    if ((status = simulate(placing, &copy, error)) ||
-        (status = sp_waves_find(plan, placing->cost, arena, &waves, error)))
+    if ((status = sp_waves_find(plan, placing->cost, arena, &waves, error)))
         return status;
     for (uint64_t i = 0; i < count; i++) {
-        placing->keys[i].time = waves.pass_start_ns[i];
+        placing->keys[i] = (struct key){waves.pass_start_ns[i], waves.number[i], 0};
         placing->ends[i] = waves.pass_end_ns[i];
     }
     return SP_OK;

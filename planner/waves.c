@@ -20,6 +20,7 @@ struct timing {
     int64_t *start, *end; /* by pass; end < 0: not timed yet */
     int64_t *late;        /* by pass: latest start */
     uint32_t *sequence;   /* passes in the order of the first timing */
+    uint32_t numbered;    /* passes of the second timing */
     struct sp_waves *waves;
 };
 
@@ -254,31 +255,48 @@ static bool may_join(const struct timing *t, uint64_t index)
            (!t->plan->has_model || t->plan->stages[pass->stage].layer_count > 0);
 }
 
-/* The device whose next pass can wait least; device_count where none is ready. */
-static uint32_t most_urgent(struct timing *t)
-{
-    uint32_t devices = t->order->device_count, urgent = devices;
-    for (uint32_t d = 0; d < devices; d++) {
-        uint64_t index = t->cursor[d];
-        if (index == t->order->begin[d + 1])
-            continue;
-        if (t->ready[d] < 0)
-            t->ready[d] = ready_ns(t, index, d);
-        if (t->ready[d] >= 0 && (urgent == devices || t->late[index] < t->late[t->cursor[urgent]]))
-            urgent = d;
-    }
-    return urgent;
-}
-
 static void set_alone(struct timing *t, uint32_t device)
 {
     uint64_t index = t->cursor[device];
     for (uint32_t k = 0; k < run_length(t, index); k++) {
         t->waves->wave_of[index + k] = SP_NO_WAVE;
         t->waves->next_wave[index + k] = t->waves->wave_count;
+        t->waves->number[index + k] = t->numbered++;
     }
     set_times(t, device, t->ready[device]);
     t->ready[device] = -1;
+}
+
+/* Whatever cannot be in a wave runs as soon as it can: nothing of its device may go before it. */
+static void set_all_alone(struct timing *t)
+{
+    bool came_on;
+    do {
+        came_on = false;
+        for (uint32_t d = 0; d < t->order->device_count; d++) {
+            while (t->cursor[d] < t->order->begin[d + 1]) {
+                if (t->ready[d] < 0)
+                    t->ready[d] = ready_ns(t, t->cursor[d], d);
+                if (t->ready[d] < 0 || may_join(t, t->cursor[d]))
+                    break;
+                set_alone(t, d);
+                came_on = true;
+            }
+        }
+    } while (came_on);
+}
+
+/* The device whose next pass can wait least; device_count where none is ready. */
+static uint32_t most_urgent(const struct timing *t)
+{
+    uint32_t devices = t->order->device_count, urgent = devices;
+    for (uint32_t d = 0; d < devices; d++) {
+        uint64_t index = t->cursor[d];
+        if (index < t->order->begin[d + 1] && t->ready[d] >= 0 &&
+            (urgent == devices || t->late[index] < t->late[t->cursor[urgent]]))
+            urgent = d;
+    }
+    return urgent;
 }
 
 /* Everybody whose next pass is of the kind and can start before the urgent one has to. */
@@ -301,6 +319,7 @@ static void set_wave(struct timing *t, uint32_t urgent)
         uint32_t device = t->device_of[index];
         waves->wave_of[index] = waves->wave_count;
         waves->next_wave[index] = waves->wave_count + 1;
+        waves->number[index] = t->numbered++;
         set_times(t, device, start);
         t->ready[device] = -1;
     }
@@ -314,11 +333,12 @@ static void time_waves(struct timing *t)
     rewind_all(t);
     for (uint32_t d = 0; d < devices; d++)
         t->ready[d] = -1;
-    while ((urgent = most_urgent(t)) < devices) {
-        if (may_join(t, t->cursor[urgent]))
-            set_wave(t, urgent);
-        else
-            set_alone(t, urgent);
+    for (;;) {
+        set_all_alone(t);
+        urgent = most_urgent(t);
+        if (urgent == devices)
+            return;
+        set_wave(t, urgent);
     }
 }
 
@@ -351,10 +371,11 @@ static bool create_waves(struct timing *t, struct sp_arena *arena)
     waves->start_ns = sp_arena_alloc(arena, t->pass_count, sizeof(*waves->start_ns));
     waves->wave_of = sp_arena_alloc(arena, t->pass_count, sizeof(*waves->wave_of));
     waves->next_wave = sp_arena_alloc(arena, t->pass_count, sizeof(*waves->next_wave));
+    waves->number = sp_arena_alloc(arena, t->pass_count, sizeof(*waves->number));
     waves->pass_start_ns = t->start = sp_arena_alloc(arena, t->pass_count, sizeof(*t->start));
     waves->pass_end_ns = t->end = sp_arena_alloc(arena, t->pass_count, sizeof(*t->end));
     return waves->member_begin && waves->members && waves->start_ns && waves->wave_of && waves->next_wave &&
-           t->start && t->end;
+           waves->number && t->start && t->end;
 }
 
 enum sp_status sp_waves_find(const struct sp_plan *plan, const struct sp_cost *cost, struct sp_arena *arena,

@@ -28,6 +28,7 @@ struct sp_waves {
     int64_t *start_ns;      /* by wave */
     uint32_t *wave_of;      /* by pass; SP_NO_WAVE: a kind without attention, or half of a joined pair */
     uint32_t *next_wave;    /* by pass: the first wave timed after it */
+    uint32_t *number;       /* by pass: its place in one order of all that keeps every dependency */
     int64_t *pass_start_ns, *pass_end_ns; /* by pass */
     int64_t makespan_ns;
 };

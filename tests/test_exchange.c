@@ -160,8 +160,9 @@ static void check_wave_order(const struct sp_plan *plan, const struct sp_waves *
                     pass->microbatch, pass->slice);
         }
         for (int k = 0; k < 3; k++) {
-            if (needs[k] == SP_NO_PASS)
+            if (needs[k] == SP_NO_PASS || (needs[k] + 1 == i && plan->order.passes[needs[k]].joined))
                 continue;
+            cr_assert_lt(waves->number[needs[k]], waves->number[i]);
             cr_assert_leq(waves->pass_end_ns[needs[k]], waves->pass_start_ns[i]);
             cr_assert_leq(waves->next_wave[needs[k]], waves->next_wave[i]);
             if (wave != SP_NO_WAVE)
