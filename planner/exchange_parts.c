@@ -63,7 +63,8 @@ enum sp_status sp_exchange_parts_take(const struct sp_exchange_parts *parts, con
     if (parts->count > SP_MAX_PASSES)
         return sp_error_set(error, SP_INPUT, "%zu exchange parts, expected at most %d", parts->count,
                             SP_MAX_PASSES);
-    qsort(parts->items, parts->count, sizeof(*parts->items), compare_parts);
+    if (parts->count)
+        qsort(parts->items, parts->count, sizeof(*parts->items), compare_parts);
     for (size_t i = 0; i < parts->count; i++) {
         const struct part *part = &parts->items[i];
         exchange[i] = (struct sp_exchange_part){.pass = plan->order.passes[part->requester],
