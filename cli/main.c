@@ -45,6 +45,8 @@ static void print_help(void)
     printf("\n"
            "Examples:\n"
            "  slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 \\\n"
+           "      --seq-len 512K --batch-tokens 4M -o best.json\n"
+           "  slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 \\\n"
            "      --seq-len 512K --batch-tokens 4M --tp 4 --cp 2 --pp 16 --vpp 5 \\\n"
            "      --slices 32 --recompute selective --exchange pairwise -o plan.json\n"
            "  slimpipe simulate plan.json --svg timeline.svg\n"

@@ -11,6 +11,7 @@
 
 #include "plan_options.h"
 #include "prediction.h"
+#include "search.h"
 
 static enum sp_status read_model(const struct plan_options *options, struct plan_inputs *inputs,
                                  struct sp_error *error)
@@ -27,7 +28,8 @@ static enum sp_status read_model(const struct plan_options *options, struct plan
 static enum sp_status write_plan(const struct plan_options *options, const struct prediction *prediction,
                                  struct sp_error *error)
 {
-    bool streamed = options->output && strcmp(options->output, "-") == 0;
+    bool streamed = (options->output && strcmp(options->output, "-") == 0) ||
+                    (options->json && strcmp(options->json, "-") == 0);
     enum sp_status status = SP_OK;
 
     if (options->output)
@@ -39,17 +41,39 @@ static enum sp_status write_plan(const struct plan_options *options, const struc
     return status;
 }
 
+/* Without --pp: finds the best configurations and says what was found. */
+static enum sp_status search(const struct plan_options *options, const struct plan_inputs *inputs,
+                             struct sp_search_result *ret_found, struct sp_error *error)
+{
+    bool streamed = (options->output && strcmp(options->output, "-") == 0) ||
+                    (options->json && strcmp(options->json, "-") == 0);
+    enum sp_status status = search_run(options, inputs, ret_found, error);
+
+    if (status)
+        return status;
+    search_print(options, ret_found, streamed ? stderr : stdout);
+    if (options->json && (status = search_write_json(options, ret_found, options->json, error)))
+        sp_search_finish(ret_found);
+    return status;
+}
+
 static enum sp_status plan_once(const struct plan_options *options, struct sp_error *error)
 {
     struct prediction prediction = {0};
     struct plan_inputs inputs;
     struct sp_request request;
     struct sp_plan *plan = NULL;
+    struct sp_search_result found = {.arena = NULL};
     enum sp_status status;
 
     if (options->model && (status = read_model(options, &inputs, error)))
         return status;
-    plan_options_request(options, &inputs, &request);
+    if (!options->pipeline && (status = search(options, &inputs, &found, error)))
+        return status;
+    if (options->pipeline)
+        plan_options_request(options, &inputs, &request);
+    else
+        request = found.found[0].request;
     if ((status = sp_plan_compose(&request, &plan, error)) ||
         (status = prediction_init(&prediction, plan, SP_SIM_LINKS, true, error)))
         goto out;
@@ -57,6 +81,7 @@ static enum sp_status plan_once(const struct plan_options *options, struct sp_er
 out:
     prediction_finish(&prediction);
     sp_plan_destroy(plan);
+    sp_search_finish(&found);
     return status;
 }
 

@@ -40,6 +40,9 @@ enum key {
     KEY_KV_GRADIENT,
     KEY_VOCABULARY,
     KEY_MEMORY_CAP,
+    KEY_TOP,
+    KEY_THREADS,
+    KEY_JSON,
     KEY_END,
     KEY_OUTPUT = 'o',
 };
@@ -59,7 +62,7 @@ static const struct argp_option argp_options[] = {
     {"microbatches", KEY_MICROBATCHES, "N", 0, "microbatches of one replica", 1},
     {"microbatch-size", KEY_MICROBATCH_SIZE, "N", 0, "sequences of one microbatch; default 1", 1},
     {NULL, 0, NULL, 0, "Degrees, 1 where not given:", 2},
-    {"pp", KEY_PP, "N", 0, "pipeline devices", 2},
+    {"pp", KEY_PP, "N", 0, "pipeline devices; left out, everything not given is searched for", 2},
     {"vpp", KEY_VPP, "N", 0, "stages per device; default: the schedule's", 2},
     {"tp", KEY_TP, "N", 0, "tensor parallel", 2},
     {"cp", KEY_CP, "N", 0, "context parallel", 2},
@@ -84,8 +87,12 @@ static const struct argp_option argp_options[] = {
     {"vocabulary", KEY_VOCABULARY, "WHERE", 0,
      "output layer: last, scatter, shard1, shard2 or tiled; default scatter for slimpipe with a model", 4},
     {"memory-cap", KEY_MEMORY_CAP, "BYTES", 0, "per GPU; default: the cluster's memory; 0: none", 4},
-    {NULL, 0, NULL, 0, "Output:", 5},
-    {"output", KEY_OUTPUT, "FILE", 0, "write the plan there, '-' for standard output", 5},
+    {NULL, 0, NULL, 0, "Search, without --pp:", 5},
+    {"top", KEY_TOP, "N", 0, "plans to show; default 5", 5},
+    {"threads", KEY_THREADS, "N", 0, "default: one per processor; the answer is the same for any", 5},
+    {"json", KEY_JSON, "FILE", 0, "write the plans found there, '-' for standard output", 5},
+    {NULL, 0, NULL, 0, "Output:", 6},
+    {"output", KEY_OUTPUT, "FILE", 0, "write the plan there, '-' for standard output", 6},
     {0},
 };
 
@@ -113,6 +120,8 @@ static const struct number {
     {KEY_SLICES, "--slices", false, 1, SP_MAX_SLICES, offsetof(struct plan_options, slices)},
     {KEY_WINDOW, "--window", false, 1, 2, offsetof(struct plan_options, window)},
     {KEY_GROUP_SIZE, "--group-size", false, 1, SP_MAX_MICROBATCHES, offsetof(struct plan_options, group)},
+    {KEY_TOP, "--top", false, 1, 100, offsetof(struct plan_options, top)},
+    {KEY_THREADS, "--threads", false, 1, 64, offsetof(struct plan_options, threads)},
     {KEY_MEMORY_CAP, "--memory-cap", true, 0, MOST_TOKENS, offsetof(struct plan_options, memory_cap_bytes)},
 };
 
@@ -125,6 +134,7 @@ static const struct text {
     {KEY_CLUSTER, offsetof(struct plan_options, cluster)},
     {KEY_PROFILE, offsetof(struct plan_options, profile)},
     {KEY_OUTPUT, offsetof(struct plan_options, output)},
+    {KEY_JSON, offsetof(struct plan_options, json)},
 };
 
 static enum sp_status parse_number(struct plan_options *options, const struct number *number,
@@ -221,6 +231,8 @@ static enum sp_status parse_option(struct plan_options *options, int key, const 
                                    struct sp_error *error)
 {
     options->memory_cap_is_set |= key == KEY_MEMORY_CAP;
+    options->recompute_is_set |= key == KEY_RECOMPUTE;
+    options->offload_is_set |= key == KEY_OFFLOAD;
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
         if (numbers[i].key == key)
             return parse_number(options, &numbers[i], value, error);
@@ -232,7 +244,7 @@ static enum sp_status parse_option(struct plan_options *options, int key, const 
     return parse_special(options, key, value, error);
 }
 
-static enum sp_status check_inputs(const struct plan_options *options, struct sp_error *error)
+static enum sp_status check_inputs(struct plan_options *options, struct sp_error *error)
 {
     bool has_costs = options->costs.stage_count > 0;
 
@@ -244,8 +256,14 @@ static enum sp_status check_inputs(const struct plan_options *options, struct sp
         return sp_error_set(error, SP_INPUT, "--model needs --cluster");
     if (has_costs && (options->cluster || options->profile))
         return sp_error_set(error, SP_INPUT, "--cluster and --profile need --model");
-    if (!options->pipeline)
+    if (!options->pipeline && has_costs)
         return sp_error_set(error, SP_INPUT, "--pp is missing: expected the number of pipeline devices");
+    if (!options->pipeline && !options->gpus)
+        return sp_error_set(error, SP_INPUT, "expected --pp, or --gpus to search for the best configuration");
+    if (options->pipeline && (options->top || options->json || options->threads))
+        return sp_error_set(error, SP_INPUT, "--top, --threads and --json belong to a search: without --pp");
+    if (!options->top)
+        options->top = 5;
     return SP_OK;
 }
 
@@ -320,6 +338,8 @@ static const char doc[] =
     "Makes a plan, checks its memory against the cap, and says what it is predicted to take."
     "\v"
     "Examples:\n"
+    "  slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 \\\n"
+    "      --seq-len 512K --batch-tokens 4M -o plan.json\n"
     "  slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 \\\n"
     "      --seq-len 512K --batch-tokens 4M --tp 4 --cp 2 --pp 16 --vpp 5 \\\n"
     "      --slices 32 --recompute selective --exchange pairwise -o plan.json\n"

@@ -13,9 +13,10 @@
 /* NULL, 0 and false: not given. */
 struct plan_options {
     struct usage usage;
-    const char *model, *cluster, *profile, *output;
+    const char *model, *cluster, *profile, *output, *json;
     const char *schedule, *exchange;
     struct unit_costs costs;
+    int64_t top, threads;
     int64_t gpus, sequence_tokens, batch_tokens, microbatches, microbatch_sequences;
     int64_t tensor, context, expert, data, pipeline, chunks;
     int64_t slices, window, group, memory_units;
@@ -25,7 +26,7 @@ struct plan_options {
     uint32_t stage_layer_count;
     int slice_division, stage_division;
     int recompute, kv_gradient, vocabulary;
-    bool vocabulary_is_set;
+    bool recompute_is_set, offload_is_set, vocabulary_is_set;
     int64_t offload_permille;
     bool memory_cap_is_set;
     int64_t memory_cap_bytes; /* 0: none */

@@ -107,14 +107,30 @@ static void print_workload(const struct sp_plan *plan, FILE *stream)
                 plan->slice_count, size_text(plan->slice_tokens[plan->slice_count / 2], slice));
 }
 
+/* The policy of all stages, or "mixed". */
+static const char *recompute_of(const struct sp_plan *plan)
+{
+    for (uint32_t i = 1; i < plan->stage_count; i++)
+        if (plan->stages[i].recompute != plan->stages[0].recompute)
+            return "mixed";
+    return sp_recompute_names[plan->stages[0].recompute];
+}
+
 static void print_policies(const struct sp_plan *plan, FILE *stream)
 {
-    const struct sp_stage *stage = &plan->stages[0];
+    uint32_t least = 1000, most = 0;
 
-    fprintf(stream, "recompute %s, output layer %s, exchange %s", sp_recompute_names[stage->recompute],
+    for (uint32_t i = 0; i < plan->stage_count; i++) {
+        uint32_t share = plan->stages[i].offload_permille;
+        least = share < least ? share : least;
+        most = share > most ? share : most;
+    }
+    fprintf(stream, "recompute %s, output layer %s, exchange %s", recompute_of(plan),
             sp_vocabulary_names[plan->vocabulary], plan->exchange_policy);
-    if (stage->offload_permille > 0)
-        fprintf(stream, ", offload %g", stage->offload_permille / 1000.0);
+    if (most > 0 && least == most)
+        fprintf(stream, ", offload %g", most / 1000.0);
+    else if (most > 0)
+        fprintf(stream, ", offload %g to %g", least / 1000.0, most / 1000.0);
     fputc('\n', stream);
 }
 
