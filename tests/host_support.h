@@ -1,40 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shared by the tests of the host's kernels: random tensors, and how far two tensors are apart. */
+/* Shared by the tests of the host's kernels: how far two tensors are apart. */
 #ifndef TESTS_HOST_SUPPORT_H
 #define TESTS_HOST_SUPPORT_H
 
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "../executor/host/kernels.h"
-#include "random.h"
-
-/* Uniform in [-1, 1). */
-static inline float random_float(struct random *random)
-{
-    return (float)((double)random_below(random, 1 << 24) / (1 << 23) - 1);
-}
-
-/* The caller frees it. */
-static inline float *random_floats(struct random *random, int64_t count)
-{
-    float *x = malloc((size_t)(count > 0 ? count : 1) * sizeof *x);
-    cr_assert_not_null(x);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = random_float(random);
-    return x;
-}
-
-static inline float *copy_floats(const float *x, int64_t count)
-{
-    float *copy = malloc((size_t)(count > 0 ? count : 1) * sizeof *copy);
-    cr_assert_not_null(copy);
-    memcpy(copy, x, (size_t)count * sizeof *copy);
-    return copy;
-}
+#include "host_random.h"
 
 /* |x - y| / |y|, of y's norm; NaN where any element is. */
 static inline double distance(const float *x, const float *y, int64_t count)
