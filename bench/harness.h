@@ -26,6 +26,16 @@ struct bench_case {
     double least_s, median_s, p95_s; /* processor time */
     double wall_s;                   /* median */
     int64_t peak_bytes;              /* of the process, where measured; 0: not */
+    double share;                    /* of the rate of the case it ran beside; 0: ran alone */
+};
+
+/* What a case runs: `count` of `unit` in one run. */
+struct bench_job {
+    const char *name;
+    double count;
+    const char *unit;
+    void (*run)(void *context);
+    void *context;
 };
 
 struct bench {
@@ -109,6 +119,27 @@ static inline struct bench_case *bench_run(struct bench *bench, const char *name
     return bench_enter(bench, name, count, unit, samples, BENCH_RUNS);
 }
 
+/*
+ * Two jobs turn about, so that both see the same machine: a case each, the second with its rate as a share
+ * of the first's.
+ */
+static inline void bench_run_beside(struct bench *bench, const struct bench_job jobs[2])
+{
+    struct bench_time samples[2][BENCH_RUNS];
+    struct bench_case *entries[2];
+
+    for (int k = -BENCH_WARM_UP; k < BENCH_RUNS; k++)
+        for (int j = 0; j < 2; j++) {
+            struct bench_time begin = bench_now();
+            jobs[j].run(jobs[j].context);
+            if (k >= 0)
+                samples[j][k] = bench_since(begin);
+        }
+    for (int j = 0; j < 2; j++)
+        entries[j] = bench_enter(bench, jobs[j].name, jobs[j].count, jobs[j].unit, samples[j], BENCH_RUNS);
+    entries[1]->share = entries[1]->count / entries[1]->median_s / (entries[0]->count / entries[0]->median_s);
+}
+
 static inline int64_t bench_ns(double seconds)
 {
     return (int64_t)(seconds * 1e9);
@@ -121,7 +152,10 @@ static inline void bench_write_table(const struct bench *bench)
     for (int k = 0; k < bench->count; k++) {
         const struct bench_case *c = &bench->cases[k];
         char rate[48];
-        snprintf(rate, sizeof rate, "%s %s/s", sp_format_count(c->count / c->median_s).text, c->unit);
+        int length =
+            snprintf(rate, sizeof rate, "%s %s/s", sp_format_count(c->count / c->median_s).text, c->unit);
+        if (c->share > 0)
+            snprintf(rate + length, sizeof rate - (size_t)length, ", %.0f %%", 100 * c->share);
         printf("%-44s %4d %8s %8s %8s %8s  %-20s %s\n", c->name, c->runs,
                sp_format_time(bench_ns(c->least_s)).text, sp_format_time(bench_ns(c->median_s)).text,
                sp_format_time(bench_ns(c->p95_s)).text, sp_format_time(bench_ns(c->wall_s)).text, rate,
@@ -148,6 +182,8 @@ static inline void bench_write_json(const struct bench *bench)
         sp_json_put_string(&writer, "unit", c->unit);
         sp_json_put_real(&writer, "count", c->count);
         sp_json_put_real(&writer, "per_second", c->count / c->median_s);
+        if (c->share > 0)
+            sp_json_put_real(&writer, "share", c->share);
         if (c->peak_bytes)
             sp_json_put_whole(&writer, "peak_bytes", c->peak_bytes);
         sp_json_end_object(&writer);
