@@ -223,6 +223,12 @@ static void guests_backward(struct sliced *run, const struct slice *slice, int64
     }
 }
 
+/* A slice that no other one reads keeps no keys and values under full recompute. */
+static bool recomputes_keys(const struct sliced *run)
+{
+    return run->settings->slice_count == 1 && run->settings->recompute == SP_RECOMPUTE_FULL;
+}
+
 static void unit_forward(struct sliced *run, struct slice *slice, int64_t layer, float *output)
 {
     struct unit *unit = &slice->units[layer];
@@ -233,6 +239,10 @@ static void unit_forward(struct sliced *run, struct slice *slice, int64_t layer,
     guests_forward(run, &work, slice, layer, unit);
     sp_host_layer_after(&work, &run->weights[layer], &unit->a, output);
     poison(unit->unsaved, sp_host_unsaved_floats(run->model, slice->rows, run->settings->recompute));
+    if (recomputes_keys(run)) {
+        poison(unit->a.k, slice->rows * run->key);
+        poison(unit->a.v, slice->rows * run->key);
+    }
 }
 
 /* A helper gets only saved state, so with full recompute the attention is not exchanged again. */
@@ -244,7 +254,8 @@ static void unit_backward(struct sliced *run, struct slice *slice, int64_t layer
     struct sp_host_keys all[MAX_RUNS], own[MAX_RUNS];
     int64_t all_count = add_runs(run, layer, 0, slice->begin + slice->tokens, 0, all);
     int64_t own_count = own_runs(run, slice, layer, own);
-    sp_host_layer_recompute(&work, weights, run->settings->recompute, all_count, all, &unit->a);
+    sp_host_layer_recompute(&work, weights, run->settings->recompute, recomputes_keys(run), all_count, all,
+                            &unit->a);
     work = work_on(run, slice);
     sp_host_layer_after_backward(&work, weights, &unit->a, &unit->g, d);
     sp_host_layer_attention_backward(&work, own_count, own, &unit->a, &unit->g);

@@ -139,11 +139,12 @@ void sp_host_layer_after(const struct sp_host_work *work, const struct sp_host_w
                          struct sp_host_activations *a, float *output);
 /*
  * Computes again what the policy does not save, with the same bits. Full recompute runs the attention over
- * all runs of keys here; k and v are in the cache and are not written.
+ * all runs of keys here. keys: k and v too, where they are not in the cache (one slice alone need not keep
+ * them); else they are not written.
  */
 void sp_host_layer_recompute(const struct sp_host_work *work, const struct sp_host_weights *weights,
-                             enum sp_recompute recompute, int64_t run_count, const struct sp_host_keys *runs,
-                             struct sp_host_activations *a);
+                             enum sp_recompute recompute, bool keys, int64_t run_count,
+                             const struct sp_host_keys *runs, struct sp_host_activations *a);
 
 /* Reads g->output; writes g->gate, up, middle, o. d: gradients of norm2 and router +=. */
 void sp_host_layer_after_backward(const struct sp_host_work *work, const struct sp_host_weights *weights,

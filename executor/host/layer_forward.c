@@ -137,15 +137,17 @@ void sp_host_layer_after(const struct sp_host_work *work, const struct sp_host_w
 }
 
 void sp_host_layer_recompute(const struct sp_host_work *work, const struct sp_host_weights *weights,
-                             enum sp_recompute recompute, int64_t run_count, const struct sp_host_keys *runs,
-                             struct sp_host_activations *a)
+                             enum sp_recompute recompute, bool keys, int64_t run_count,
+                             const struct sp_host_keys *runs, struct sp_host_activations *a)
 {
     if (recompute == SP_RECOMPUTE_NONE)
         return;
     normalise_input(work, weights, a);
     if (recompute == SP_RECOMPUTE_FULL) {
         make_queries(work, weights, a);
-        if (work->model->qk_norm)
+        if (keys)
+            make_keys(work, weights, a);
+        else if (work->model->qk_norm)
             project(work, sizes_of(work).key, weights->k, weights->k_bias, a->norm1, a->k_raw);
         sp_host_layer_attention(work, run_count, runs, a);
         make_middle(work, weights, a);
