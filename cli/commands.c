@@ -105,5 +105,7 @@ int command_end(const char *name, enum sp_status status, const struct sp_error *
         return EXIT_DONE;
     snprintf(prefix, sizeof(prefix), "slimpipe %s", name);
     print_error(prefix, error);
+    if (status == SP_IO)
+        clearerr(stdout); /* said once */
     return status == SP_INPUT && error->source[0] == '\0' ? EXIT_USAGE : EXIT_NO;
 }

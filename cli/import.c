@@ -102,13 +102,18 @@ static enum sp_status import(const struct arguments *arguments, struct sp_error 
     enum sp_status status =
         sp_import_torch(arguments->file, &arguments->costs.costs, arguments->costs.stage_count, &plan, error);
 
-    if (status)
+    if (status) {
+        /* What the plan's own check found is wrong in the file as well. */
+        if (error->path[0] && !error->source[0])
+            snprintf(error->source, sizeof(error->source), "%s",
+                     strcmp(arguments->file, "-") == 0 ? "standard input" : arguments->file);
         return status;
+    }
     status = sp_plan_write(plan, output, error);
     if (!status) {
-        FILE *stream = strcmp(output, "-") == 0 ? stderr : stdout;
-        fprintf(stream, "%s: ", output);
-        print_plan_line(plan, stream);
+        bool streamed = strcmp(output, "-") == 0;
+        fprintf(streamed ? stderr : stdout, "%s%s", streamed ? "" : output, streamed ? "" : ": ");
+        print_plan_line(plan, streamed ? stderr : stdout);
     }
     sp_plan_destroy(plan);
     return status;

@@ -68,6 +68,7 @@ void print_plan_line(const struct sp_plan *plan, FILE *stream)
     fprintf(stream, ", %" PRIu64 " passes\n", plan->order.begin[devices]);
 }
 
+/* "128 GPUs (h100): pp 16, tp 4, cp 2"; without a model, the devices. */
 static void print_degrees(const struct sp_plan *plan, FILE *stream)
 {
     const struct sp_parallel *parallel = &plan->parallel;
@@ -80,11 +81,12 @@ static void print_degrees(const struct sp_plan *plan, FILE *stream)
                    {"dp", parallel->data}};
     int64_t gpus = parallel->pipeline * parallel->tensor * parallel->context * parallel->data;
 
-    if (plan->has_model)
-        fprintf(stream, "%" PRId64 " GPU%s (%s)", gpus, plural(gpus), plan->cluster.name);
-    else
-        fprintf(stream, "%u device%s", plan->order.device_count, plural(plan->order.device_count));
-    fprintf(stream, ": pp %" PRId64, parallel->pipeline);
+    if (!plan->has_model) {
+        fprintf(stream, "%u device%s\n", plan->order.device_count, plural(plan->order.device_count));
+        return;
+    }
+    fprintf(stream, "%" PRId64 " GPU%s (%s): pp %" PRId64, gpus, plural(gpus), plan->cluster.name,
+            parallel->pipeline);
     for (size_t i = 0; i < sizeof(degrees) / sizeof(*degrees); i++)
         if (degrees[i].degree > 1)
             fprintf(stream, ", %s %" PRId64, degrees[i].name, degrees[i].degree);

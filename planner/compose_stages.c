@@ -25,14 +25,15 @@ static enum sp_status copy_layers(struct composing *composing, struct sp_stage *
 }
 
 /*
- * Position i of `count` places, the middle ones first: what is left over goes away from the ends, where the
- * embedding and the output layer are.
+ * Position i of `count` places, the middle ones first, the last one last: what is left over goes away from
+ * the ends, where the embedding and, heavier, the output layer are.
  */
 static uint32_t middle_out(uint32_t i, uint32_t count)
 {
-    uint32_t middle = (count - 1) / 2;
+    uint32_t middle = (count - 1) / 2, step = (i + 1) / 2;
+    bool up = (i % 2 == 1) == (count % 2 == 0);
 
-    return i % 2 ? middle + (i + 1) / 2 : middle - i / 2;
+    return up ? middle + step : middle - step;
 }
 
 /* Rows of p stages, one per device, get a layer more as a whole; the last such row only in its middle. */

@@ -94,7 +94,7 @@ static enum sp_status fill_degrees(struct composing *composing)
         return COMPOSE_FAIL(composing, "gpus %lld: expected a multiple of pp x tp x cp = %lld",
                             (long long)request->gpus, (long long)ranks);
     if (request->gpus && request->parallel.data && request->gpus / ranks != request->parallel.data)
-        return COMPOSE_FAIL(composing, "gpus %lld: pp x tp x cp x dp is %lld x %lld",
+        return COMPOSE_FAIL(composing, "gpus %lld: expected pp x tp x cp x dp = %lld x %lld",
                             (long long)request->gpus, (long long)ranks, (long long)request->parallel.data);
     if (request->gpus)
         parallel->data = request->gpus / ranks;
@@ -206,9 +206,9 @@ static enum sp_status fill_microbatches(struct composing *composing)
     if (request->batch_tokens && (status = divide_batch(composing, &from_batch)))
         return status;
     if (request->batch_tokens && request->microbatches && from_batch != request->microbatches)
-        return COMPOSE_FAIL(composing, "microbatches %lld: batch-tokens %lld is %lld microbatches",
-                            (long long)request->microbatches, (long long)request->batch_tokens,
-                            (long long)from_batch);
+        return COMPOSE_FAIL(composing, "microbatches %lld: expected the %lld of batch-tokens %lld",
+                            (long long)request->microbatches, (long long)from_batch,
+                            (long long)request->batch_tokens);
     workload->microbatches = request->microbatches ? request->microbatches : from_batch;
     if (workload->microbatches > SP_MAX_MICROBATCHES)
         return COMPOSE_FAIL(composing, "microbatches %lld: expected at most %d",
