@@ -92,7 +92,7 @@ static enum sp_status run_batch(struct comparison *comparison, double share_end,
     comparison->batch_begin = begin;
     comparison->share_end = share_end;
     sp_parallel_for(comparison->request->threads, count - begin, run_trial, comparison,
-                 comparison->request->progress ? report : NULL, comparison);
+                    comparison->request->progress ? report : NULL, comparison);
     comparison->share_begin = share_end;
     for (size_t i = begin; i < count; i++)
         if (trials[i].status == SP_MEMORY)
@@ -192,7 +192,8 @@ static const struct sp_schedule *schedule_at(const struct comparison *comparison
 
 static bool is_compared(const struct comparison *comparison, const struct sp_schedule *schedule)
 {
-    return comparison->request->schedules || !(schedule->traits & SP_SCHEDULE_FORWARD_ONLY);
+    return comparison->request->schedules ||
+           !(schedule->traits & (SP_SCHEDULE_FORWARD_ONLY | SP_SCHEDULE_SKIPS));
 }
 
 static void for_each(struct comparison *comparison,

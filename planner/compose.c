@@ -131,13 +131,23 @@ static bool has_output_passes(enum sp_vocabulary vocabulary)
            vocabulary == SP_VOCABULARY_SHARD2;
 }
 
+static enum sp_status fill_paths(struct composing *composing)
+{
+    struct sp_plan *plan = composing->plan;
+
+    if (!composing->schedule->paths)
+        return SP_OK;
+    return composing->schedule->paths(&composing->shape, plan->arena, &plan->path_begin, &plan->path_stages,
+                                      composing->error);
+}
+
 static enum sp_status fill_order(struct composing *composing)
 {
     struct sp_plan *plan = composing->plan;
     const struct sp_exchange_policy *policy = NULL;
     enum sp_status status;
 
-    if ((status = fill_shape_times(composing)) ||
+    if ((status = fill_shape_times(composing)) || (status = fill_paths(composing)) ||
         (status = sp_schedule_order(composing->schedule, &composing->shape, plan->arena, &plan->order,
                                     composing->error)) ||
         (status = find_exchange(composing, &policy)))

@@ -72,11 +72,29 @@ static enum sp_status fill_layers(struct composing *composing, struct sp_stage *
     return status;
 }
 
+static enum sp_status place_replicas(const struct composing *composing, struct sp_stage *stage,
+                                     uint32_t number)
+{
+    const struct sp_shape *shape = &composing->shape;
+    uint32_t count = 0, *replicas;
+
+    while (sp_schedule_replica(composing->schedule, shape, number, count) != SP_NO_DEVICE)
+        count++;
+    if (count == 0)
+        return SP_OK;
+    if (!(replicas = sp_arena_alloc(composing->plan->arena, count, sizeof(*replicas))))
+        return out_of_memory(composing);
+    for (uint32_t k = 0; k < count; k++)
+        replicas[k] = sp_schedule_replica(composing->schedule, shape, number, k);
+    stage->replicas = replicas;
+    stage->replica_count = count;
+    return SP_OK;
+}
+
 static enum sp_status place_stage(const struct composing *composing, struct sp_stage *stage, uint32_t number)
 {
     const struct sp_schedule *schedule = composing->schedule;
     const struct sp_request *request = composing->request;
-    uint32_t *twin;
 
     stage->device = sp_schedule_device(schedule, &composing->shape, number);
     stage->recompute = request->stage_recompute ? request->stage_recompute[number] : request->recompute;
@@ -85,20 +103,14 @@ static enum sp_status place_stage(const struct composing *composing, struct sp_s
     if (schedule->traits & SP_SCHEDULE_OFFLOADS && !request->stage_offload && !request->offload_permille)
         stage->offload_permille = 1000; /* its order says which units leave */
     stage->train = schedule->traits & SP_SCHEDULE_FORWARD_ONLY ? SP_TRAIN_NONE : SP_TRAIN_FULL;
-    if (!schedule->twin)
-        return SP_OK;
-    if (!(twin = sp_arena_alloc(composing->plan->arena, 1, sizeof(*twin))))
-        return out_of_memory(composing);
-    *twin = schedule->twin(&composing->shape, number);
-    stage->replicas = twin;
-    stage->replica_count = 1;
-    return SP_OK;
+    return place_replicas(composing, stage, number);
 }
 
 enum sp_status sp_compose_stages(struct composing *composing)
 {
     struct sp_plan *plan = composing->plan;
-    uint32_t count = composing->shape.devices * composing->shape.chunks; /* the shape is checked */
+    uint32_t count =
+        sp_schedule_stage_count(composing->schedule, &composing->shape); /* the shape is checked */
     enum sp_status status = SP_OK;
 
     if (!(plan->stages = sp_arena_alloc(plan->arena, count, sizeof(*plan->stages))))

@@ -100,3 +100,21 @@ uint32_t sp_schedule_device(const struct sp_schedule *schedule, const struct sp_
 {
     return schedule->device ? schedule->device(shape, stage) : stage % shape->devices;
 }
+
+uint32_t sp_schedule_stage_count(const struct sp_schedule *schedule, const struct sp_shape *shape)
+{
+    return schedule->stage_count ? schedule->stage_count(shape) : shape->devices * shape->chunks;
+}
+
+uint32_t sp_schedule_replica(const struct sp_schedule *schedule, const struct sp_shape *shape, uint32_t stage,
+                             uint32_t k)
+{
+    uint32_t device;
+
+    if (schedule->twin)
+        return k == 0 ? schedule->twin(shape, stage) : SP_NO_DEVICE;
+    if (!schedule->stage_count)
+        return SP_NO_DEVICE;
+    device = stage + (k + 1) * schedule->stage_count(shape);
+    return device < shape->devices ? device : SP_NO_DEVICE;
+}

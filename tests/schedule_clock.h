@@ -40,6 +40,8 @@ struct clock_table {
     const struct clock_rules *rules;
     uint32_t stages;
     size_t units;
+    /* Per microbatch and stage: the stage before and after on the path, −1 at its ends, −2 off it. */
+    int32_t *before, *after;
     /* Per kind of work (0 F, 1 B or I, 2 W) and unit: when it ended, −1 not yet, −2 not in the order; where.
      */
     int64_t *ends[3];
@@ -69,6 +71,45 @@ static inline int clock_kind(const struct sp_pass *pass)
     }
 }
 
+static inline bool clock_holds(const struct sp_schedule *schedule, const struct sp_shape *shape,
+                               uint32_t stage, uint32_t device)
+{
+    uint32_t at = sp_schedule_device(schedule, shape, stage);
+
+    for (uint32_t k = 0; at != SP_NO_DEVICE && at != device; k++)
+        at = sp_schedule_replica(schedule, shape, stage, k);
+    return at == device;
+}
+
+/* Fills before and after; the fault, if any. */
+static inline const char *clock_note_paths(struct clock_table *t)
+{
+    const uint32_t m = t->shape->microbatches, all = t->stages;
+    const uint32_t *begin = NULL;
+    const uint16_t *stages = NULL;
+    struct sp_arena *arena = sp_arena_create();
+    struct sp_error error;
+    const char *fault = NULL;
+
+    for (size_t i = 0; i < (size_t)m * all; i++)
+        t->before[i] = t->after[i] = -2;
+    if (t->schedule->paths && t->schedule->paths(t->shape, arena, &begin, &stages, &error))
+        fault = "no paths";
+    for (uint32_t i = 0; i < m && !fault; i++) {
+        uint32_t length = begin ? begin[i + 1] - begin[i] : all;
+        for (uint32_t k = 0; k < length && !fault; k++) {
+            uint32_t stage = begin ? stages[begin[i] + k] : k;
+            size_t at = (size_t)i * all + stage;
+            if (t->before[at] != -2)
+                fault = "a stage twice on a path";
+            t->before[at] = k == 0 ? -1 : begin ? stages[begin[i] + k - 1] : (int32_t)k - 1;
+            t->after[at] = k + 1 == length ? -1 : begin ? stages[begin[i] + k + 1] : (int32_t)k + 1;
+        }
+    }
+    sp_arena_destroy(arena);
+    return fault;
+}
+
 /* Notes where every pass stands; what is twice, missing, or on a device that has no copy of the stage. */
 static inline const char *clock_note(struct clock_table *t)
 {
@@ -82,8 +123,7 @@ static inline const char *clock_note(struct clock_table *t)
             if (pass->stage >= t->stages || pass->microbatch >= t->shape->microbatches ||
                 pass->slice >= t->shape->slices)
                 return "a pass outside the shape";
-            if (sp_schedule_device(schedule, t->shape, pass->stage) != d &&
-                !(schedule->twin && schedule->twin(t->shape, pass->stage) == d))
+            if (!clock_holds(schedule, t->shape, pass->stage, d))
                 return "a pass on a device without its stage";
             if (kind < 0)
                 continue;
@@ -97,7 +137,14 @@ static inline const char *clock_note(struct clock_table *t)
         }
     }
     for (size_t unit = 0; unit < t->units; unit++) {
+        size_t stage = unit / t->shape->slices / t->shape->microbatches;
+        size_t microbatch = unit / t->shape->slices % t->shape->microbatches;
+        bool is_off = t->before[microbatch * t->stages + stage] == -2;
         bool forward_only = schedule->traits & SP_SCHEDULE_FORWARD_ONLY;
+        if (is_off && (t->ends[0][unit] != -2 || t->ends[1][unit] != -2 || t->ends[2][unit] != -2))
+            return "a pass off the path";
+        if (is_off)
+            continue;
         if (t->ends[0][unit] == -2 || (!forward_only && (t->ends[1][unit] == -2 || t->ends[2][unit] == -2)))
             return "a pass missing";
         if (forward_only && (t->ends[1][unit] != -2 || t->ends[2][unit] != -2))
@@ -120,16 +167,19 @@ static inline int64_t clock_ready(const struct clock_table *t, uint32_t d, const
     uint32_t n = t->shape->slices;
     int kind = clock_kind(pass), count = 0, kinds[3];
     size_t unit = clock_unit(t, pass->stage, pass->microbatch, pass->slice), needs[3];
+    size_t at = (size_t)pass->microbatch * t->stages + pass->stage;
     int64_t ready = 0;
 
-    if (kind == 0 && pass->stage > 0)
-        kinds[count] = 0, needs[count++] = clock_unit(t, pass->stage - 1, pass->microbatch, pass->slice);
+    if (kind == 0 && t->before[at] >= 0)
+        kinds[count] = 0,
+        needs[count++] = clock_unit(t, (uint32_t)t->before[at], pass->microbatch, pass->slice);
     if (kind == 0 && pass->slice > 0)
         kinds[count] = 0, needs[count++] = unit - 1;
     if (kind == 1)
         kinds[count] = 0, needs[count++] = unit;
-    if (kind == 1 && pass->stage + 1u < t->stages)
-        kinds[count] = 1, needs[count++] = clock_unit(t, pass->stage + 1, pass->microbatch, pass->slice);
+    if (kind == 1 && t->after[at] >= 0)
+        kinds[count] = 1,
+        needs[count++] = clock_unit(t, (uint32_t)t->after[at], pass->microbatch, pass->slice);
     if (kind == 1 && pass->slice + 1u < n)
         kinds[count] = 1, needs[count++] = unit + 1;
     if (kind == 2)
@@ -217,7 +267,7 @@ static inline struct clock_result clock_run(const struct sp_schedule *schedule, 
     bool moved = true;
 
     cr_assert_leq(devices, CLOCK_DEVICES);
-    t.stages = shape->devices * shape->chunks;
+    t.stages = sp_schedule_stage_count(schedule, shape);
     t.units = (size_t)t.stages * shape->microbatches * shape->slices;
     for (int kind = 0; kind < 3; kind++) {
         t.ends[kind] = malloc(t.units * sizeof(int64_t));
@@ -232,7 +282,11 @@ static inline struct clock_result clock_run(const struct sp_schedule *schedule, 
         t.next[d] = order->begin[d];
         t.first[d] = -1;
     }
-    result.fault = clock_note(&t);
+    t.before = malloc((size_t)shape->microbatches * t.stages * sizeof(*t.before));
+    t.after = malloc((size_t)shape->microbatches * t.stages * sizeof(*t.after));
+    result.fault = clock_note_paths(&t);
+    if (!result.fault)
+        result.fault = clock_note(&t);
     while (moved && !result.fault) {
         moved = false;
         for (uint32_t d = 0; d < devices; d++)
@@ -251,6 +305,8 @@ static inline struct clock_result clock_run(const struct sp_schedule *schedule, 
         free(t.ends[kind]);
         free(t.devices[kind]);
     }
+    free(t.before);
+    free(t.after);
     free(t.next);
     free(t.clock);
     free(t.first);

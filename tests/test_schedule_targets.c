@@ -562,3 +562,86 @@ Test(schedule_targets, slice_v)
         }
     }
 }
+
+/* SkipPipe's setting, arXiv 2502.19913: 20 nodes, 6 stages, paths of 4, 3 microbatches held by a node. */
+static struct clock_result run_skippipe(struct sp_shape *shape, int64_t *visits)
+{
+    const struct sp_schedule *schedule = sp_schedule_find("skippipe");
+    struct clock_rules rules = {.forward = 1000, .input = 1000, .weight = 500, .hop = 300};
+    struct clock_result result = clock_schedule("skippipe", shape, &rules);
+    struct sp_arena *arena = sp_arena_create();
+    const uint32_t *begin = NULL;
+    const uint16_t *stages = NULL;
+    struct sp_error error;
+
+    cr_assert_eq(schedule->paths(shape, arena, &begin, &stages, &error), SP_OK);
+    for (uint32_t i = 0; i < shape->microbatches; i++) {
+        cr_expect_eq(begin[i + 1] - begin[i], shape->path_stages);
+        cr_expect_eq(stages[begin[i]], 0);
+        cr_expect_eq(stages[begin[i + 1] - 1], shape->stages - 1);
+    }
+    for (uint32_t k = 0; k < begin[shape->microbatches]; k++)
+        visits[stages[k]]++;
+    sp_arena_destroy(arena);
+    return result;
+}
+
+Test(schedule_targets, skippipe)
+{
+    struct sp_shape shape = {.devices = 20,
+                             .microbatches = 36,
+                             .slices = 1,
+                             .chunks = 1,
+                             .stages = 6,
+                             .path_stages = 4,
+                             .memory_units = 3000,
+                             .forward_ns = 1000,
+                             .input_ns = 1000,
+                             .weight_ns = 500,
+                             .message_ns = 300};
+    int64_t visits[6] = {0}, all_visits[6] = {0};
+    struct clock_result some = run_skippipe(&shape, visits), all;
+
+    for (uint32_t s = 1; s + 1 < shape.stages; s++)
+        cr_expect_eq(visits[s], 36 * 2 / 4, "stage %u is visited %lld times", s, (long long)visits[s]);
+    cr_expect_leq(clock_most(some.held, shape.devices), 3);
+    shape.path_stages = 6;
+    all = run_skippipe(&shape, all_visits);
+    cr_expect_eq(all_visits[3], 36);
+    cr_expect_leq(clock_most(all.held, shape.devices), 3);
+    /* A third of the work is left out. */
+    cr_expect_lt(some.makespan, all.makespan * 4 / 5, "%lld of %lld", (long long)some.makespan,
+                 (long long)all.makespan);
+}
+
+/* A slow node and a slow link are gone around where there is another way. */
+Test(schedule_targets, skippipe_goes_around)
+{
+    enum { NODES = 6 };
+    int64_t links[NODES * NODES];
+    uint32_t permille[NODES] = {1000, 4000, 1000, 1000, 1000, 1000};
+    struct sp_shape shape = {.devices = NODES,
+                             .microbatches = 1,
+                             .slices = 1,
+                             .chunks = 1,
+                             .stages = 3,
+                             .path_stages = 3,
+                             .forward_ns = 1000,
+                             .input_ns = 1000,
+                             .weight_ns = 1000,
+                             .link_ns = links,
+                             .device_permille = permille};
+    struct sp_arena *arena = sp_arena_create();
+    struct sp_order order;
+    struct sp_error error;
+
+    for (int i = 0; i < NODES * NODES; i++)
+        links[i] = 100;
+    links[4 * NODES + 2] = links[2 * NODES + 4] = 9000;
+    cr_assert_eq(sp_schedule_order(sp_schedule_find("skippipe"), &shape, arena, &order, &error), SP_OK);
+    cr_expect_eq(order.begin[2], order.begin[1], "the slow node 1 runs something");
+    cr_expect_eq(order.begin[5] - order.begin[4], 2, "node 4 holds stage 1");
+    cr_expect_eq(order.begin[3], order.begin[2], "node 2, behind the slow link, runs something");
+    cr_expect_eq(order.begin[6] - order.begin[5], 2, "node 5 holds stage 2");
+    sp_arena_destroy(arena);
+}

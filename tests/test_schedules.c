@@ -295,8 +295,9 @@ Test(schedules, registry)
         const struct sp_schedule *schedule = sp_schedules[s];
         cr_assert_eq(sp_schedule_find(schedule->name), schedule, "%s stands twice", schedule->name);
         cr_assert(schedule->description && schedule->source && schedule->check && schedule->order);
-        cr_assert_eq(!!(schedule->traits & SP_SCHEDULE_TWIN_WEIGHTS), schedule->twin != NULL, "%s",
-                     schedule->name);
+        cr_assert_eq(!!(schedule->traits & SP_SCHEDULE_TWIN_WEIGHTS), schedule->twin || schedule->stage_count,
+                     "%s", schedule->name);
+        cr_assert_eq(!!(schedule->traits & SP_SCHEDULE_SKIPS), schedule->paths != NULL, "%s", schedule->name);
         cr_assert(schedule->default_chunks < 2 || (schedule->traits & SP_SCHEDULE_CHUNKS), "%s",
                   schedule->name);
     }

@@ -25,6 +25,12 @@ struct sp_shape {
     uint32_t weight_held_permille;
     /* For schedules that look at times (ZB automatic, V greedy): mean of one pass, and a hop. */
     int64_t forward_ns, input_ns, weight_ns, message_ns;
+    /* SkipPipe: stages in all, dealt out to the p nodes in turn, 0: p; how many of them a microbatch visits,
+     * 0: two thirds; the hop from node i to node j at [i·p + j], NULL: message_ns; and how long a pass takes
+     * on each node, in 1/1000 of the times above, NULL: 1000. */
+    uint32_t stages, path_stages;
+    const int64_t *link_ns;
+    const uint32_t *device_permille;
 };
 
 /* What a schedule needs and gives. */
@@ -40,6 +46,7 @@ enum sp_schedule_trait {
     SP_SCHEDULE_OFFLOADS = 1 << 8,    /* O and L passes stand in the order */
     SP_SCHEDULE_USES_WINDOW = 1 << 9, /* reads window */
     SP_SCHEDULE_USES_GROUP = 1 << 10, /* reads group */
+    SP_SCHEDULE_SKIPS = 1 << 11,      /* microbatches leave stages out: another training, less work */
 };
 
 /* Builds orders: passes appended per device. */
@@ -62,6 +69,11 @@ struct sp_schedule {
     uint32_t (*device)(const struct sp_shape *shape, uint32_t stage);
     /* Second device of a stage (SP_SCHEDULE_TWIN_WEIGHTS); else NULL. */
     uint32_t (*twin)(const struct sp_shape *shape, uint32_t stage);
+    /* SP_SCHEDULE_SKIPS; else NULL. How many stages there are (stage i on devices i, i + that many, …), and
+     * the stages of each microbatch in forward order as in struct sp_plan, in the arena. */
+    uint32_t (*stage_count)(const struct sp_shape *shape);
+    enum sp_status (*paths)(const struct sp_shape *shape, struct sp_arena *arena, const uint32_t **ret_begin,
+                            const uint16_t **ret_stages, struct sp_error *error);
     /* Pushes all passes. Memory errors are kept by the builder. SP_INFEASIBLE where the memory does not allow
      * it. */
     enum sp_status (*order)(const struct sp_shape *shape, struct sp_order_builder *builder,
@@ -84,7 +96,13 @@ enum sp_status sp_schedule_check(const struct sp_schedule *schedule, const struc
 enum sp_status sp_schedule_order(const struct sp_schedule *schedule, const struct sp_shape *shape,
                                  struct sp_arena *arena, struct sp_order *ret_order,
                                  struct sp_error *error) SP_MUST_CHECK;
+/* p·v, or schedule->stage_count. */
+uint32_t sp_schedule_stage_count(const struct sp_schedule *schedule, const struct sp_shape *shape);
 /* First device of a stage, where schedule->device is NULL too. */
 uint32_t sp_schedule_device(const struct sp_schedule *schedule, const struct sp_shape *shape, uint32_t stage);
+/* The k-th further device of a stage, from 0; SP_NO_DEVICE where there is none. */
+#define SP_NO_DEVICE UINT32_MAX
+uint32_t sp_schedule_replica(const struct sp_schedule *schedule, const struct sp_shape *shape, uint32_t stage,
+                             uint32_t k);
 
 #endif

@@ -41,6 +41,7 @@
     X(gis_h)                                                                                                 \
     X(po_h)                                                                                                  \
     X(po_f)                                                                                                  \
+    X(skippipe)                                                                                              \
     X(forward_only)
 
 #define X(name) extern const struct sp_schedule sp_schedule_##name;
