@@ -18,6 +18,12 @@ show() {
 
 show slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 --seq-len 512K --batch-tokens 4M \
     --tp 4 --cp 2 --pp 16 --vpp 5 --slices 32 --recompute selective --exchange pairwise -o out/plan.json
-show slimpipe simulate out/plan.json --svg out/timeline.svg --timeline out/timeline.json
+show slimpipe check out/plan.json
+show slimpipe simulate out/plan.json --text --svg out/timeline.svg --timeline out/timeline.json
 
-printf '\nThe plan:     out/plan.json\nThe picture:  out/timeline.svg\nThe timeline: out/timeline.json (open it at https://ui.perfetto.dev)\n'
+cat <<EOF
+
+out/plan.json      the plan
+out/timeline.svg   the picture
+out/timeline.json  the timeline, for https://ui.perfetto.dev
+EOF
