@@ -1,33 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How long schedules take to generate, against their Python peers on the same instances. The peers' medians
- * come from tests/data/peers/timing.csv, which says where they were measured; the ratio is to be 100 or more.
+ * come from tests/data/peers/timing.csv, which says where they were measured; the ratio is to be 100 or more,
+ * and the benchmark fails where it is not.
  */
 #include <inttypes.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
+#include "harness.h"
 #include "slimpipe/arena.h"
 #include "slimpipe/schedule.h"
 
-enum { WARM_UPS = 3, REPEATS = 15, PASSES_PER_SAMPLE = 20000, WANTED_RATIO = 100 };
+enum { SAMPLES = 15, PASSES_PER_SAMPLE = 20000, WANTED_RATIO = 100 };
 
-/* One line of the data: peer, schedule, p, v, m, memory_units, F, I, W, message, peer's median in ns. */
 struct row {
     char peer[48], schedule[32];
     struct sp_shape shape;
     int64_t peer_ns;
+    double least_ns, median_ns, p95_ns;
 };
 
 static bool read_row(FILE *file, struct row *row)
 {
+    struct sp_shape *shape = &row->shape;
     char line[256];
-    uint32_t p, v, m;
-    int64_t units, f, i, w, c;
 
+    *row = (struct row){.shape = {.slices = 1}};
     do {
         if (!fgets(line, sizeof(line), file))
             return false;
@@ -35,94 +32,109 @@ static bool read_row(FILE *file, struct row *row)
     if (sscanf(line,
                "%47[^,],%31[^,],%" SCNu32 ",%" SCNu32 ",%" SCNu32 ",%" SCNd64 ",%" SCNd64 ",%" SCNd64
                ",%" SCNd64 ",%" SCNd64 ",%" SCNd64,
-               row->peer, row->schedule, &p, &v, &m, &units, &f, &i, &w, &c, &row->peer_ns) != 11) {
-        fprintf(stderr, "bad line: %s", line);
+               row->peer, row->schedule, &shape->devices, &shape->chunks, &shape->microbatches,
+               &shape->memory_units, &shape->forward_ns, &shape->input_ns, &shape->weight_ns,
+               &shape->message_ns, &row->peer_ns) != 11) {
+        fprintf(stderr, "benchmark: bad line: %s", line);
         exit(1);
     }
-    row->shape = (struct sp_shape){.devices = p,
-                                   .chunks = v,
-                                   .microbatches = m,
-                                   .slices = 1,
-                                   .memory_units = units,
-                                   .forward_ns = f,
-                                   .input_ns = i,
-                                   .weight_ns = w,
-                                   .message_ns = c};
     return true;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
-static void generate(const struct sp_schedule *schedule, const struct sp_shape *shape)
+static void generate(const struct row *row)
 {
     struct sp_arena *arena = sp_arena_create();
     struct sp_order order;
     struct sp_error error;
 
-    if (!arena || sp_schedule_order(schedule, shape, arena, &order, &error)) {
-        fprintf(stderr, "%s: %s\n", schedule->name, arena ? error.message : "no memory");
-        exit(1);
-    }
+    bench_check(sp_schedule_order(sp_schedule_find(row->schedule), &row->shape, arena, &order, &error),
+                &error);
     sp_arena_destroy(arena);
 }
 
-static int compare(const void *a, const void *b)
+static void measure(struct row *row)
 {
-    double x = *(const double *)a, y = *(const double *)b;
+    uint32_t passes = 3 * row->shape.devices * row->shape.chunks * row->shape.microbatches;
+    int rounds = (int)(PASSES_PER_SAMPLE / passes) + 1;
+    struct bench_time samples[SAMPLES];
 
-    return (x > y) - (x < y);
-}
-
-/* Nanoseconds of one generation: fills `samples`, ascending. */
-static void measure(const struct sp_schedule *schedule, const struct sp_shape *shape, double samples[REPEATS])
-{
-    int passes = (int)(shape->devices * shape->chunks * shape->microbatches * 3);
-    int rounds = PASSES_PER_SAMPLE / passes + 1;
-
-    for (int k = -WARM_UPS; k < REPEATS; k++) {
-        int64_t start = now_ns();
+    for (int k = -BENCH_WARM_UP; k < SAMPLES; k++) {
+        struct bench_time begin = bench_now();
         for (int i = 0; i < rounds; i++)
-            generate(schedule, shape);
+            generate(row);
         if (k >= 0)
-            samples[k] = (double)(now_ns() - start) / rounds;
+            samples[k] = bench_since(begin);
     }
-    qsort(samples, REPEATS, sizeof(*samples), compare);
+    qsort(samples, SAMPLES, sizeof(*samples), bench_compare_cpu);
+    row->least_ns = 1e9 * samples[0].cpu_s / rounds;
+    row->median_ns = 1e9 * samples[SAMPLES / 2].cpu_s / rounds;
+    row->p95_ns = 1e9 * samples[(SAMPLES * 95 - 1) / 100].cpu_s / rounds;
 }
 
-int main(void)
+static double ratio(const struct row *row)
+{
+    return (double)row->peer_ns / row->median_ns;
+}
+
+static void print_row(const struct row *row)
+{
+    printf("%-36s %-11s %3u %4u %10s %10s %10s %10s %7.0f\n", row->peer, row->schedule, row->shape.devices,
+           row->shape.microbatches, sp_format_time((int64_t)row->least_ns).text,
+           sp_format_time((int64_t)row->median_ns).text, sp_format_time((int64_t)row->p95_ns).text,
+           sp_format_time(row->peer_ns).text, ratio(row));
+}
+
+static void put_row(struct sp_json_writer *writer, const struct row *row)
+{
+    sp_json_begin_line_object(writer, NULL);
+    sp_json_put_string(writer, "peer", row->peer);
+    sp_json_put_string(writer, "schedule", row->schedule);
+    sp_json_put_whole(writer, "devices", row->shape.devices);
+    sp_json_put_whole(writer, "microbatches", row->shape.microbatches);
+    sp_json_put_whole(writer, "least_ns", (int64_t)row->least_ns);
+    sp_json_put_whole(writer, "median_ns", (int64_t)row->median_ns);
+    sp_json_put_whole(writer, "p95_ns", (int64_t)row->p95_ns);
+    sp_json_put_whole(writer, "peer_median_ns", row->peer_ns);
+    sp_json_put_real(writer, "ratio", ratio(row));
+    sp_json_end_object(writer);
+}
+
+int main(int argc, char **argv)
 {
     FILE *file = fopen("tests/data/peers/timing.csv", "r");
+    struct sp_json_writer writer;
+    struct bench bench;
     struct row row;
-    int below = 0, count = 0;
+    int count = 0, fast = 0;
 
+    bench_init(&bench, argc, argv);
     if (!file) {
         perror("tests/data/peers/timing.csv");
         return 1;
     }
-    printf("%-44s %-12s %3s %4s %10s %10s %10s %12s %8s\n", "peer", "schedule", "p", "m", "min us",
-           "median us", "p95 us", "peer us", "ratio");
-    while (read_row(file, &row)) {
-        const struct sp_schedule *schedule = sp_schedule_find(row.schedule);
-        double samples[REPEATS], ratio;
-        if (!schedule) {
-            fprintf(stderr, "no schedule %s\n", row.schedule);
-            return 1;
-        }
-        measure(schedule, &row.shape, samples);
-        ratio = (double)row.peer_ns / samples[REPEATS / 2];
-        printf("%-44s %-12s %3u %4u %10.2f %10.2f %10.2f %12.1f %8.0f\n", row.peer, row.schedule,
-               row.shape.devices, row.shape.microbatches, samples[0] / 1000, samples[REPEATS / 2] / 1000,
-               samples[REPEATS * 95 / 100] / 1000, (double)row.peer_ns / 1000, ratio);
-        below += ratio < WANTED_RATIO;
-        count++;
+    if (bench.json) {
+        sp_json_writer_init(&writer, stdout);
+        sp_json_begin_object(&writer, NULL);
+        sp_json_begin_array(&writer, "cases", false);
+    } else {
+        printf("%-36s %-11s %3s %4s %10s %10s %10s %10s %7s\n", "peer", "schedule", "p", "m", "least",
+               "median", "p95", "peer", "ratio");
+    }
+    for (; read_row(file, &row); count++) {
+        measure(&row);
+        fast += ratio(&row) >= WANTED_RATIO;
+        if (bench.json)
+            put_row(&writer, &row);
+        else
+            print_row(&row);
     }
     fclose(file);
-    printf("%d of %d at %d times or more\n", count - below, count, WANTED_RATIO);
-    return below > 0;
+    if (bench.json) {
+        sp_json_end_array(&writer);
+        sp_json_end_object(&writer);
+        sp_json_writer_finish(&writer);
+    } else {
+        printf("%d of %d at %d times or more\n", fast, count, WANTED_RATIO);
+    }
+    return fast < count;
 }
