@@ -517,6 +517,28 @@ static int64_t resident(const char *name, const struct sp_shape *asked)
     return most;
 }
 
+/*
+ * sail-sg's offload pass on the same orders (groups of p, its first v/2 chunks offloaded, copies a tenth of
+ * F + I + W, any m from p to 4p): chunks on the fullest device.
+ */
+static const struct {
+    uint32_t p, v;
+    int64_t peak;
+} offload_peers[] = {{4, 2, 4}, {4, 3, 8}, {4, 4, 8}, {8, 2, 8}, {8, 3, 16}, {8, 4, 16}};
+
+Test(schedule_targets, pipeoffload_peers)
+{
+    for (size_t k = 0; k < sizeof(offload_peers) / sizeof(*offload_peers); k++) {
+        uint32_t p = offload_peers[k].p;
+        for (uint32_t m = p; m <= 4 * p; m *= 2) {
+            struct sp_shape shape = {
+                .devices = p, .chunks = offload_peers[k].v, .microbatches = m, .group = p};
+            cr_expect_leq(resident("po-h", &shape), offload_peers[k].peak, "p %u v %u m %u: %lld", p,
+                          offload_peers[k].v, m, (long long)resident("po-h", &shape));
+        }
+    }
+}
+
 /* Full offload holds about four units whatever the shape; half offload far less than GIS-H. */
 Test(schedule_targets, pipeoffload_memory)
 {
