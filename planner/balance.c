@@ -8,9 +8,10 @@
 #include "balance_lp.h"
 #include "slimpipe/arena.h"
 
+/* Every move but a giver's last fills a helper up, for tiles of one length; there are few lengths. */
 uint32_t sp_balance_move_room(uint32_t count)
 {
-    return count * count / 4 + 1;
+    return 16 * count;
 }
 
 /* Longest tile of the wave: what the step to whole tiles may cost. */
@@ -84,12 +85,15 @@ static uint32_t tiles_above(const struct sp_seat *seat, int64_t level)
 struct wave {
     uint32_t count;
     const struct sp_seat *seats;
-    bool proven; /* GLPK is asked */
+    bool proven;     /* GLPK is asked */
+    bool has_single; /* somebody helps one partner only */
     uint32_t giver_count, helper_count, move_count;
     struct sp_partner_seat *givers, *helpers;
     struct sp_move *moves;
-    uint32_t *partners; /* by helper */
+    uint32_t *partners; /* by seat: so far */
     bool *helps;        /* by seat */
+    uint32_t *given;    /* by giver, see struct relief */
+    int64_t *needed;
 };
 
 /* Larger first, so that the small ones fill what is left. */
@@ -120,17 +124,45 @@ static bool sort_seats(struct wave *wave, int64_t level)
     return true;
 }
 
+static bool may_pair(const struct wave *wave, uint32_t seat)
+{
+    uint32_t most = wave->seats[seat].partners;
+    return !most || wave->partners[seat] < most;
+}
+
+static uint32_t fitting_tiles(const struct sp_partner_seat *helper, int64_t guest_ps)
+{
+    int64_t fit = helper->time_ps / guest_ps;
+    return fit < helper->tiles ? (uint32_t)fit : helper->tiles;
+}
+
+static bool add_move(struct wave *wave, const struct sp_partner_seat *giver, struct sp_partner_seat *helper,
+                     uint32_t tiles)
+{
+    if (wave->move_count == sp_balance_move_room(wave->count))
+        return false;
+    wave->moves[wave->move_count++] = (struct sp_move){giver->seat, helper->seat, tiles};
+    wave->partners[giver->seat]++;
+    wave->partners[helper->seat]++;
+    helper->time_ps -= tiles * giver->time_ps;
+    helper->tiles -= tiles;
+    return true;
+}
+
+/* Tiles that pay for merging one more result. */
+static uint32_t merge_tiles(const struct sp_seat *seat)
+{
+    return (uint32_t)((seat->split_ps + seat->give_ps - 1) / seat->give_ps);
+}
+
 /* The helper with the least room that takes all; where none does, the one that takes most. */
 static uint32_t best_helper(const struct wave *wave, uint32_t tiles, int64_t guest_ps, uint32_t *ret_takes)
 {
     uint32_t best = 0, best_takes = 0;
     for (uint32_t j = 0; j < wave->helper_count; j++) {
-        const struct sp_partner_seat *helper = &wave->helpers[j];
-        uint32_t most = wave->seats[helper->seat].partners;
-        if (most && wave->partners[j] >= most)
+        if (!may_pair(wave, wave->helpers[j].seat))
             continue;
-        int64_t fit = helper->time_ps / guest_ps;
-        uint32_t takes = fit < helper->tiles ? (uint32_t)fit : helper->tiles;
+        uint32_t takes = fitting_tiles(&wave->helpers[j], guest_ps);
         if (best_takes >= tiles ? takes >= tiles && takes < best_takes : takes > best_takes) {
             best = j;
             best_takes = takes;
@@ -140,44 +172,135 @@ static uint32_t best_helper(const struct wave *wave, uint32_t tiles, int64_t gue
     return best;
 }
 
-/* Each further partner costs the giver a merge, which it has to give away too. */
-static bool place_giver(struct wave *wave, const struct sp_partner_seat *giver)
+/* Places `left` tiles more. Each further partner costs the giver a merge, which it has to give away too. */
+static bool place_giver(struct wave *wave, const struct sp_partner_seat *giver, uint32_t given, uint32_t left)
 {
     const struct sp_seat *seat = &wave->seats[giver->seat];
-    uint32_t left = giver->tiles, given = 0, partners = 0;
-    uint32_t merge = (uint32_t)((seat->split_ps + seat->give_ps - 1) / seat->give_ps);
     while (left) {
         uint32_t takes, j = best_helper(wave, left, giver->time_ps, &takes);
-        if (!takes || (seat->partners && partners == seat->partners))
+        if (!takes || !may_pair(wave, giver->seat) || !add_move(wave, giver, &wave->helpers[j], takes))
             return false;
-        struct sp_partner_seat *helper = &wave->helpers[j];
-        helper->time_ps -= takes * giver->time_ps;
-        helper->tiles -= takes;
-        wave->partners[j]++;
-        partners++;
         given += takes;
         left -= takes;
         if (left)
-            left += merge;
+            left += merge_tiles(seat);
         if (given + left > seat->tiles)
             return false;
-        wave->moves[wave->move_count++] = (struct sp_move){giver->seat, helper->seat, takes};
     }
     return true;
 }
 
-/* Places all that is above the level, largest first; false where it finds no place. */
-static bool place(struct wave *wave, int64_t level)
+static bool begin_placing(struct wave *wave, int64_t level)
 {
     wave->move_count = 0;
-    if (!sort_seats(wave, level))
+    for (uint32_t i = 0; i < wave->count; i++)
+        wave->partners[i] = 0;
+    return sort_seats(wave, level);
+}
+
+/* Places all that is above the level, largest first; false where it finds no place. */
+static bool place_directly(struct wave *wave, int64_t level)
+{
+    if (!begin_placing(wave, level))
         return false;
-    for (uint32_t j = 0; j < wave->helper_count; j++)
-        wave->partners[j] = 0;
     for (uint32_t i = 0; i < wave->giver_count; i++)
-        if (!place_giver(wave, &wave->givers[i]))
+        if (!place_giver(wave, &wave->givers[i], 0, wave->givers[i].tiles))
             return false;
     return true;
+}
+
+/* --- Helpers with one partner ------------------------------------------------------------------------------
+ */
+
+/*
+ * A helper that serves one giver only may have more time than that one needs: then it takes more, and the
+ * giver helps others in turn. `given` and `needed` are by giver.
+ */
+struct relief {
+    uint32_t *given;
+    int64_t *needed; /* tiles still to give; negative: tiles' worth of time to spare */
+    int64_t work_ps; /* of all that is still needed */
+};
+
+static bool serves_one(const struct wave *wave, const struct sp_partner_seat *helper)
+{
+    return wave->seats[helper->seat].partners == 1;
+}
+
+static uint32_t neediest(const struct wave *wave, const struct relief *relief)
+{
+    uint32_t best = wave->giver_count;
+    for (uint32_t i = 0; i < wave->giver_count; i++) {
+        uint32_t seat = wave->givers[i].seat;
+        if (!may_pair(wave, seat) || relief->given[i] == wave->seats[seat].tiles)
+            continue;
+        if (best == wave->giver_count || relief->needed[i] > relief->needed[best])
+            best = i;
+    }
+    return best;
+}
+
+static bool relieve(struct wave *wave, struct relief *relief, struct sp_partner_seat *helper)
+{
+    uint32_t i = neediest(wave, relief);
+    if (i == wave->giver_count)
+        return true;
+    const struct sp_partner_seat *giver = &wave->givers[i];
+    const struct sp_seat *seat = &wave->seats[giver->seat];
+    int64_t wanted = (relief->work_ps + giver->time_ps - 1) / giver->time_ps;
+    uint32_t tiles = fitting_tiles(helper, giver->time_ps);
+    if (relief->given[i] > 0)
+        relief->needed[i] += merge_tiles(seat);
+    if (tiles > wanted)
+        tiles = (uint32_t)wanted;
+    if (tiles > seat->tiles - relief->given[i])
+        tiles = seat->tiles - relief->given[i];
+    if (!tiles)
+        return true;
+    relief->given[i] += tiles;
+    relief->needed[i] -= tiles;
+    relief->work_ps -= tiles * giver->time_ps;
+    return add_move(wave, giver, helper, tiles);
+}
+
+/* Givers with time to spare become helpers. */
+static void turn_givers(struct wave *wave, const struct relief *relief, int64_t level)
+{
+    for (uint32_t i = 0; i < wave->giver_count; i++) {
+        const struct sp_seat *seat = &wave->seats[wave->givers[i].seat];
+        int64_t load = seat->load_ps - relief->given[i] * seat->give_ps +
+                       wave->partners[wave->givers[i].seat] * seat->split_ps + seat->help_ps;
+        if (relief->needed[i] < 0 && load < level)
+            wave->helpers[wave->helper_count++] =
+                (struct sp_partner_seat){wave->givers[i].seat, seat->room, 0, level - load};
+    }
+}
+
+static bool place_in_turn(struct wave *wave, int64_t level)
+{
+    struct relief relief = {wave->given, wave->needed, 0};
+    if (!begin_placing(wave, level))
+        return false;
+    for (uint32_t i = 0; i < wave->giver_count; i++) {
+        relief.given[i] = 0;
+        relief.needed[i] = wave->givers[i].tiles;
+        relief.work_ps += wave->givers[i].tiles * wave->givers[i].time_ps;
+    }
+    for (uint32_t j = 0; j < wave->helper_count && relief.work_ps > 0; j++)
+        if (serves_one(wave, &wave->helpers[j]) && !relieve(wave, &relief, &wave->helpers[j]))
+            return false;
+    turn_givers(wave, &relief, level);
+    for (uint32_t i = 0; i < wave->giver_count; i++)
+        if (relief.needed[i] > 0 &&
+            !place_giver(wave, &wave->givers[i], relief.given[i], (uint32_t)relief.needed[i]))
+            return false;
+    return true;
+}
+
+/* In turn moves more, so only where there is no other way. */
+static bool place(struct wave *wave, int64_t level)
+{
+    return place_directly(wave, level) || (wave->has_single && place_in_turn(wave, level));
 }
 
 /* The least level at which everything finds a place; without limits at most one tile above the bound. */
@@ -360,7 +483,11 @@ static enum sp_status solve_wave(struct wave *wave, int64_t nodes, struct sp_bal
     wave->helpers = sp_alloc(wave->count, sizeof(*wave->helpers));
     wave->partners = sp_alloc(wave->count, sizeof(*wave->partners));
     wave->helps = sp_alloc(wave->count, sizeof(*wave->helps));
-    if (wave->givers && wave->helpers && wave->partners && wave->helps)
+    wave->given = sp_alloc(wave->count, sizeof(*wave->given));
+    wave->needed = sp_alloc(wave->count, sizeof(*wave->needed));
+    for (uint32_t i = 0; i < wave->count; i++)
+        wave->has_single |= wave->seats[i].partners == 1;
+    if (wave->givers && wave->helpers && wave->partners && wave->helps && wave->given && wave->needed)
         status = solve(wave, nodes, &balance, error);
     else
         status = sp_error_set(error, SP_MEMORY, "no memory to balance a wave of %u devices", wave->count);
@@ -368,6 +495,8 @@ static enum sp_status solve_wave(struct wave *wave, int64_t nodes, struct sp_bal
     sp_free(wave->helpers);
     sp_free(wave->partners);
     sp_free(wave->helps);
+    sp_free(wave->given);
+    sp_free(wave->needed);
     if (!status)
         *ret_balance = balance;
     return status;

@@ -59,7 +59,6 @@ enum sp_status sp_balance_solve(uint32_t count, const struct sp_seat *seats, int
 enum sp_status sp_balance_estimate(uint32_t count, const struct sp_seat *seats, struct sp_move *ret_moves,
                                    struct sp_balance *ret_balance, struct sp_error *error) SP_MUST_CHECK;
 
-/* Nobody both gives and takes, and no pair comes twice. */
 uint32_t sp_balance_move_room(uint32_t count);
 
 /*

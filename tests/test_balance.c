@@ -54,7 +54,10 @@ static struct outcome measure(uint32_t count, const struct sp_seat *seats, uint3
         }
         if (in)
             load += seats[i].help_ps;
-        if (in > seats[i].room)
+        uint32_t partners = 0;
+        for (uint32_t j = 0; j < count; j++)
+            partners += taken[i][j] > 0 || taken[j][i] > 0;
+        if (in > seats[i].room || (seats[i].partners && partners > seats[i].partners))
             load = INT64_MAX;
         if (load > outcome.peak)
             outcome.peak = load;
@@ -121,7 +124,7 @@ Test(balance, equal_tiles_equal_brute_force)
     uint64_t state = 1;
     for (int round = 0; round < 300; round++) {
         struct sp_seat seats[4];
-        struct sp_move moves[8];
+        struct sp_move moves[16 * 8];
         uint32_t count = round % 3 ? 3 : 4;
         random_wave(&state, count, true, round % 2, seats);
         struct outcome best = brute_force(count, seats);
@@ -142,7 +145,7 @@ Test(balance, unequal_tiles_within_one_tile_of_brute_force)
     uint64_t state = 2;
     for (int round = 0; round < 300; round++) {
         struct sp_seat seats[4];
-        struct sp_move moves[8];
+        struct sp_move moves[16 * 8];
         uint32_t count = round % 3 ? 3 : 4;
         int64_t tile = 0;
         random_wave(&state, count, false, round % 2, seats);
@@ -159,7 +162,40 @@ Test(balance, unequal_tiles_within_one_tile_of_brute_force)
     }
 }
 
+/* Idle devices serve one pass only: where they have more time than it needs, that one helps on. */
+Test(balance, single_partners_equal_brute_force)
+{
+    uint64_t state = 5;
+    int in_turn = 0;
+    for (int round = 0; round < 300; round++) {
+        struct sp_seat seats[4];
+        struct sp_move moves[16 * 8];
+        uint32_t count = round % 3 ? 3 : 4, idle = 1 + (uint32_t)between(&state, 0, 1);
+        random_wave(&state, count, true, false, seats);
+        for (uint32_t i = 0; i < idle; i++)
+            seats[i] =
+                (struct sp_seat){.load_ps = between(&state, 300, 900), .room = UINT32_MAX, .partners = 1};
+        struct outcome best = brute_force(count, seats);
+        struct sp_balance result = balance(count, seats, thorough, moves);
+        cr_assert_eq(result.peak_ps, best.peak, "round %d: %ld, brute force %ld", round, (long)result.peak_ps,
+                     (long)best.peak);
+        cr_assert_geq(result.tiles, best.tiles);
+        for (uint32_t k = 0; k < result.move_count; k++)
+            for (uint32_t l = 0; l < result.move_count; l++)
+                in_turn += moves[k].from == moves[l].to;
+    }
+    cr_assert_gt(in_turn, 0, "no giver has helped on");
+}
+
 /* The moves give what the result says, and no device gives more than it has. */
+static bool serves_one(uint32_t count, const struct sp_seat *seats)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (seats[i].partners == 1)
+            return true;
+    return false;
+}
+
 static void check_moves(uint32_t count, const struct sp_seat *seats, const struct sp_move *moves,
                         const struct sp_balance *result)
 {
@@ -181,7 +217,7 @@ static void check_moves(uint32_t count, const struct sp_seat *seats, const struc
     for (uint32_t i = 0; i < count; i++) {
         cr_assert_leq(given[i], seats[i].tiles);
         cr_assert_leq(taken[i], seats[i].room);
-        cr_assert(!given[i] || !taken[i], "seat %u gives and takes", i);
+        cr_assert(!given[i] || !taken[i] || serves_one(count, seats), "seat %u gives and takes", i);
         if (loads[i] > peak)
             peak = loads[i];
     }
@@ -205,7 +241,7 @@ Test(balance, steady_waves_are_level)
 {
     for (uint32_t p = 2; p <= 64; p++) {
         struct sp_seat seats[MOST_SEATS];
-        struct sp_move moves[64 * 64 / 4 + 1];
+        struct sp_move moves[16 * 64];
         steady_wave(p, 32, seats);
         struct sp_balance result = balance(p, seats, thorough, moves);
         check_moves(p, seats, moves, &result);
@@ -242,7 +278,7 @@ Test(balance, large_random_waves_hold)
     uint64_t state = 4;
     for (int round = 0; round < 60; round++) {
         struct sp_seat seats[MOST_SEATS];
-        static struct sp_move moves[MOST_SEATS * MOST_SEATS / 4 + 1];
+        static struct sp_move moves[16 * MOST_SEATS];
         uint32_t count = (uint32_t)between(&state, 1, MOST_SEATS);
         int64_t tile = 0;
         for (uint32_t i = 0; i < count; i++) {
@@ -275,7 +311,7 @@ Test(balance, large_random_waves_hold)
 Test(balance, idle_devices_help)
 {
     struct sp_seat seats[8];
-    struct sp_move moves[17];
+    struct sp_move moves[16 * 8];
     for (uint32_t i = 0; i < 8; i++)
         seats[i] = (struct sp_seat){.load_ps = 1000, .room = UINT32_MAX};
     seats[7] = (struct sp_seat){
@@ -297,7 +333,7 @@ Test(balance, slow_messages_move_less)
     uint64_t last = UINT64_MAX;
     for (int64_t help = 0; help <= 40000; help += 5000) {
         struct sp_seat seats[4];
-        struct sp_move moves[5];
+        struct sp_move moves[16 * 8];
         steady_wave(4, 20, seats);
         for (uint32_t i = 0; i < 4; i++)
             seats[i].help_ps = help;
@@ -313,7 +349,7 @@ Test(balance, slow_messages_move_less)
 Test(balance, nothing_to_do)
 {
     struct sp_seat seats[2] = {{.load_ps = 5, .room = 1}, {.load_ps = 5, .room = 1}};
-    struct sp_move moves[2];
+    struct sp_move moves[16 * 8];
     struct sp_balance result = balance(2, seats, thorough, moves);
     cr_assert_eq(result.move_count, 0);
     cr_assert_eq(result.peak_ps, 5);
@@ -324,7 +360,7 @@ Test(balance, nothing_to_do)
 Test(balance, every_failed_allocation_is_reported)
 {
     struct sp_seat seats[8];
-    struct sp_move moves[17];
+    struct sp_move moves[16 * 8];
     steady_wave(8, 32, seats);
     for (int n = 0;; n++) {
         struct sp_balance result;

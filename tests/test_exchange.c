@@ -11,9 +11,10 @@ struct shape {
     uint32_t devices, slices, chunks, microbatches;
 };
 
-/* A plan of a paper's model whose output layer takes no time, with messages free. */
-static struct sp_plan *paper_plan(const char *model_name, const char *cluster_name, struct shape shape,
-                                  int64_t sequence_tokens, int64_t tensor)
+/* A plan of a paper's model; without output, its output layer takes no time. */
+static struct sp_plan *compose_paper(const char *model_name, const char *cluster_name, struct shape shape,
+                                     int64_t sequence_tokens, int64_t tensor, const char *exchange,
+                                     bool output)
 {
     static struct sp_model model;
     static struct sp_cluster cluster;
@@ -23,7 +24,8 @@ static struct sp_plan *paper_plan(const char *model_name, const char *cluster_na
     cr_assert_eq(sp_model_read(model_name, &model, &error), SP_OK, "%s", error.message);
     cr_assert_eq(sp_cluster_read(cluster_name, &cluster, &error), SP_OK, "%s", error.message);
     cr_assert_eq(sp_profile_read(cluster.profile, &profile, &error), SP_OK, "%s", error.message);
-    model.vocab = 16;
+    if (!output)
+        model.vocab = 16;
     struct sp_request request = {.schedule = "slimpipe",
                                  .model = &model,
                                  .cluster = &cluster,
@@ -33,10 +35,17 @@ static struct sp_plan *paper_plan(const char *model_name, const char *cluster_na
                                  .slices = shape.slices,
                                  .sequence_tokens = sequence_tokens,
                                  .microbatches = shape.microbatches,
-                                 .vocabulary = SP_VOCABULARY_LAST,
-                                 .vocabulary_is_set = true};
+                                 .vocabulary = output ? SP_VOCABULARY_SCATTER : SP_VOCABULARY_LAST,
+                                 .vocabulary_is_set = true,
+                                 .exchange = exchange};
     cr_assert_eq(sp_plan_compose(&request, &plan, &error), SP_OK, "%s", error.message);
     return plan;
+}
+
+static struct sp_plan *paper_plan(const char *model_name, const char *cluster_name, struct shape shape,
+                                  int64_t sequence_tokens, int64_t tensor)
+{
+    return compose_paper(model_name, cluster_name, shape, sequence_tokens, tensor, "none", false);
 }
 
 static void fill(struct sp_plan *plan, const char *policy)
@@ -454,6 +463,29 @@ Test(exchange, optimal_reaches_it_on_many_devices)
         cr_expect_leq(bubble, balanced_bubble(cases[i].shape) + 0.001, "p %u: %.4f", cases[i].shape.devices,
                       bubble);
         sp_plan_destroy(plan);
+    }
+}
+
+/* With the output layer spread over all devices its passes stand between the waves. */
+Test(exchange, optimal_reaches_it_beside_the_output_layer)
+{
+    static const struct {
+        char model[12];
+        struct shape shape;
+    } cases[] = {{"paper-13b", {4, 4, 10, 4}},
+                 {"paper-13b", {8, 8, 5, 4}},
+                 {"paper-70b", {8, 16, 5, 2}},
+                 {"paper-70b", {16, 16, 5, 2}},
+                 {"paper-149b", {32, 32, 3, 2}}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        for (int64_t sequence = 65536; sequence <= 524288; sequence *= 8) {
+            struct sp_plan *plan =
+                compose_paper(cases[i].model, "ideal", cases[i].shape, sequence, 8, "optimal", true);
+            double bubble = run(plan).bubble;
+            cr_expect_leq(bubble, balanced_bubble(cases[i].shape) + 0.001, "%s, p %u, %ldK: %.4f",
+                          cases[i].model, cases[i].shape.devices, (long)sequence / 1024, bubble);
+            sp_plan_destroy(plan);
+        }
     }
 }
 
