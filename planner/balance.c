@@ -209,8 +209,7 @@ static bool place_directly(struct wave *wave, int64_t level)
     return true;
 }
 
-/* --- Helpers with one partner ------------------------------------------------------------------------------
- */
+/* --- Helpers with one partner ------------------------------------------------------------------------ */
 
 /*
  * A helper that serves one giver only may have more time than that one needs: then it takes more, and the

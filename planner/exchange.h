@@ -13,8 +13,7 @@
 
 extern const struct sp_exchange_policy sp_exchange_none, sp_exchange_pairwise, sp_exchange_optimal;
 
-/* --- exchange_parts.c: parts in the making -----------------------------------------------------------------
- */
+/* --- exchange_parts.c: parts in the making ----------------------------------------------------------- */
 
 struct sp_exchange_parts;
 
@@ -30,8 +29,7 @@ void sp_exchange_parts_add(struct sp_exchange_parts *parts, uint64_t requester, 
 enum sp_status sp_exchange_parts_take(const struct sp_exchange_parts *parts, const char *policy,
                                       struct sp_plan *plan, struct sp_error *error) SP_MUST_CHECK;
 
-/* --- exchange_optimal.c: all waves of a plan ---------------------------------------------------------------
- */
+/* --- exchange_optimal.c: all waves of a plan --------------------------------------------------------- */
 
 struct sp_exchange_settings {
     int64_t tile_tokens;   /* 0: 128, or less where an eighth of a slice is less */
@@ -61,8 +59,7 @@ enum sp_status sp_exchange_optimal_fill(struct sp_plan *plan, const struct sp_ex
                                         struct sp_exchange_report *report,
                                         struct sp_error *error) SP_MUST_CHECK;
 
-/* --- exchange_wave.c: the moves of one wave ----------------------------------------------------------------
- */
+/* --- exchange_wave.c: the moves of one wave ---------------------------------------------------------- */
 
 struct sp_wave_solver;
 struct sp_seating;
@@ -88,8 +85,7 @@ enum sp_status sp_wave_solver_run(struct sp_wave_solver *solver, struct sp_sitte
 /* Waves that were not like one before; and those of them that were rehearsed. */
 void sp_wave_solver_count(const struct sp_wave_solver *solver, uint32_t *ret_solved, uint32_t *ret_rehearsed);
 
-/* --- exchange_seats.c: from costs to what sp_balance_solve takes -------------------------------------------
- */
+/* --- exchange_seats.c: from costs to what sp_balance_solve takes ------------------------------------- */
 
 struct sp_seating;
 
@@ -125,8 +121,7 @@ void sp_seating_measure(const struct sp_seating *seating, struct sp_sitter *sitt
 void sp_seating_fill(const struct sp_seating *seating, const struct sp_sitter *sitters, uint32_t count,
                      int64_t link_permille, struct sp_seat *seats);
 
-/* --- exchange_rehearsal.c: one wave, layer by layer --------------------------------------------------------
- */
+/* --- exchange_rehearsal.c: one wave, layer by layer -------------------------------------------------- */
 
 /*
  * How long a wave lasts with these moves when all its passes begin together and its messages have the ports

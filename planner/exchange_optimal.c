@@ -43,8 +43,7 @@ static enum sp_status out_of_memory(struct sp_error *error)
     return sp_error_set(error, SP_MEMORY, "no memory for the optimal exchange");
 }
 
-/* --- Who may help ------------------------------------------------------------------------------------------
- */
+/* --- Who may help ------------------------------------------------------------------------------------ */
 
 static void restart(struct optimal *o)
 {
@@ -144,8 +143,7 @@ static void fill_gaps(struct optimal *o)
     }
 }
 
-/* --- One wave ----------------------------------------------------------------------------------------------
- */
+/* --- One wave ---------------------------------------------------------------------------------------- */
 
 static uint32_t seat_wave(struct optimal *o, uint32_t wave)
 {
@@ -161,8 +159,7 @@ static uint32_t seat_wave(struct optimal *o, uint32_t wave)
     return count;
 }
 
-/* --- Its parts ---------------------------------------------------------------------------------------------
- */
+/* --- Its parts --------------------------------------------------------------------------------------- */
 
 static void add_part(struct optimal *o, uint32_t wave, const struct sp_sitter *requester, uint32_t helper,
                      int64_t begin, int64_t end)

@@ -112,8 +112,7 @@ static bool make_room(struct sp_rehearsal *r)
     return done;
 }
 
-/* --- What each device runs ---------------------------------------------------------------------------------
- */
+/* --- What each device runs --------------------------------------------------------------------------- */
 
 static void push(struct sp_rehearsal *r, enum step_kind kind, uint32_t layer, uint32_t move, double ns)
 {
@@ -190,8 +189,7 @@ static void prepare(struct sp_rehearsal *r)
         r->there[k] = NAN;
 }
 
-/* --- Messages ----------------------------------------------------------------------------------------------
- */
+/* --- Messages ---------------------------------------------------------------------------------------- */
 
 static double *arrival(const struct sp_rehearsal *r, uint32_t move, uint32_t layer, enum message_kind kind)
 {
@@ -252,8 +250,7 @@ static void serve(struct sp_rehearsal *r)
     *arrival(r, first.move, first.layer, (enum message_kind)first.kind) = end + transfer->latency;
 }
 
-/* --- Streams -----------------------------------------------------------------------------------------------
- */
+/* --- Streams ----------------------------------------------------------------------------------------- */
 
 /* All messages of one kind for the sitter's own moves become ready. */
 static void post_all(struct sp_rehearsal *r, uint32_t sitter, uint32_t layer, enum message_kind kind,

@@ -109,8 +109,7 @@ void sp_wave_solver_count(const struct sp_wave_solver *solver, uint32_t *ret_sol
     *ret_rehearsed = solver->rehearsed_count;
 }
 
-/* --- The table ---------------------------------------------------------------------------------------------
- */
+/* --- The table --------------------------------------------------------------------------------------- */
 
 static struct key key_of(const struct sp_wave_solver *s, uint32_t i)
 {
@@ -175,8 +174,7 @@ static enum sp_status keep(struct sp_wave_solver *s, uint64_t hash, struct solve
     return SP_OK;
 }
 
-/* --- Rehearsed answers -------------------------------------------------------------------------------------
- */
+/* --- Rehearsed answers ------------------------------------------------------------------------------- */
 
 /* Takes the moves in s->trial if they last less than the best so far. */
 static enum sp_status rehearse(struct sp_wave_solver *s, const struct sp_balance *trial,

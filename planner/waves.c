@@ -29,8 +29,7 @@ static bool has_attention(uint8_t kind)
     return kind == SP_PASS_F || kind == SP_PASS_B || kind == SP_PASS_I;
 }
 
-/* --- What a pass waits for --------------------------------------------------------------------------------
- */
+/* --- What a pass waits for --------------------------------------------------------------------------- */
 
 /* Collects needs, or only counts them while `needs` is NULL. */
 struct need_list {
@@ -116,8 +115,7 @@ static bool list_needs(struct timing *t, struct sp_arena *arena)
     return t->needs != NULL;
 }
 
-/* --- Times -------------------------------------------------------------------------------------------------
- */
+/* --- Times ------------------------------------------------------------------------------------------- */
 
 /* Passes that run as one from here: 2 for a joined pair. */
 static uint32_t run_length(const struct timing *t, uint64_t index)
@@ -244,8 +242,7 @@ static void time_late(struct timing *t)
     }
 }
 
-/* --- Waves -------------------------------------------------------------------------------------------------
- */
+/* --- Waves ------------------------------------------------------------------------------------------- */
 
 /* Joined pairs cannot be cut into layers, and a stage may have none. */
 static bool may_join(const struct timing *t, uint64_t index)
@@ -342,8 +339,7 @@ static void time_waves(struct timing *t)
     }
 }
 
-/* --- Storage -----------------------------------------------------------------------------------------------
- */
+/* --- Storage ----------------------------------------------------------------------------------------- */
 
 static bool create_workspace(struct timing *t, struct sp_arena *arena)
 {

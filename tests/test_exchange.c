@@ -78,8 +78,7 @@ static struct outcome run(const struct sp_plan *plan)
     return outcome;
 }
 
-/* --- Waves -------------------------------------------------------------------------------------------------
- */
+/* --- Waves ------------------------------------------------------------------------------------------- */
 
 static struct sp_waves find_waves(const struct sp_plan *plan, struct sp_arena *arena)
 {
@@ -242,8 +241,7 @@ Test(exchange, any_schedule_has_waves_and_no_cycle)
     cr_assert_gt(with_parts, 10);
 }
 
-/* --- The authors' rule -------------------------------------------------------------------------------------
- */
+/* --- The authors' rule ------------------------------------------------------------------------------- */
 
 /* Slices of past that each pass computes, its own and as a helper. */
 static double *computed_slices(const struct sp_plan *plan, uint64_t *ret_moved)
@@ -420,8 +418,7 @@ Test(exchange, pairwise_has_the_papers_bubbles)
     }
 }
 
-/* --- Ours --------------------------------------------------------------------------------------------------
- */
+/* --- Ours -------------------------------------------------------------------------------------------- */
 
 static double balanced_bubble(struct shape shape)
 {
