@@ -41,7 +41,7 @@ static enum sp_status write_plan(const struct plan_options *options, const struc
     return status;
 }
 
-/* Without --pp: finds the best configurations and says what was found. */
+/* Finds the best configurations and says what was found. */
 static enum sp_status search(const struct plan_options *options, const struct plan_inputs *inputs,
                              struct sp_search_result *ret_found, struct sp_error *error)
 {
@@ -68,12 +68,12 @@ static enum sp_status plan_once(const struct plan_options *options, struct sp_er
 
     if (options->model && (status = read_model(options, &inputs, error)))
         return status;
-    if (!options->pipeline && (status = search(options, &inputs, &found, error)))
+    if (options->search && (status = search(options, &inputs, &found, error)))
         return status;
-    if (options->pipeline)
-        plan_options_request(options, &inputs, &request);
-    else
+    if (options->search)
         request = found.found[0].request;
+    else
+        plan_options_request(options, &inputs, &request);
     if ((status = sp_plan_compose(&request, &plan, error)) ||
         (status = prediction_init(&prediction, plan, SP_SIM_LINKS, true, error)))
         goto out;

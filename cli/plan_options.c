@@ -40,6 +40,7 @@ enum key {
     KEY_KV_GRADIENT,
     KEY_VOCABULARY,
     KEY_MEMORY_CAP,
+    KEY_SEARCH,
     KEY_TOP,
     KEY_THREADS,
     KEY_JSON,
@@ -62,7 +63,7 @@ static const struct argp_option argp_options[] = {
     {"microbatches", KEY_MICROBATCHES, "N", 0, "microbatches of one replica", 1},
     {"microbatch-size", KEY_MICROBATCH_SIZE, "N", 0, "sequences of one microbatch; default 1", 1},
     {NULL, 0, NULL, 0, "Degrees, 1 where not given:", 2},
-    {"pp", KEY_PP, "N", 0, "pipeline devices; left out, everything not given is searched for", 2},
+    {"pp", KEY_PP, "N", 0, "pipeline devices; left out, all that is not given is searched for", 2},
     {"vpp", KEY_VPP, "N", 0, "stages per device; default: the schedule's", 2},
     {"tp", KEY_TP, "N", 0, "tensor parallel", 2},
     {"cp", KEY_CP, "N", 0, "context parallel", 2},
@@ -87,7 +88,8 @@ static const struct argp_option argp_options[] = {
     {"vocabulary", KEY_VOCABULARY, "WHERE", 0,
      "output layer: last, scatter, shard1, shard2 or tiled; default scatter for slimpipe with a model", 4},
     {"memory-cap", KEY_MEMORY_CAP, "BYTES", 0, "per GPU; default: the cluster's memory; 0: none", 4},
-    {NULL, 0, NULL, 0, "Search, without --pp:", 5},
+    {NULL, 0, NULL, 0, "Search, which leaving out --pp starts too:", 5},
+    {"search", KEY_SEARCH, NULL, 0, "search for all that is not given; what is given is kept", 5},
     {"top", KEY_TOP, "N", 0, "plans to show; default 5", 5},
     {"threads", KEY_THREADS, "N", 0, "default: one per processor; the answer is the same for any", 5},
     {"json", KEY_JSON, "FILE", 0, "write the plans found there, '-' for standard output", 5},
@@ -230,6 +232,10 @@ static enum sp_status parse_special(struct plan_options *options, int key, const
 static enum sp_status parse_option(struct plan_options *options, int key, const char *value,
                                    struct sp_error *error)
 {
+    if (key == KEY_SEARCH) {
+        options->search = true;
+        return SP_OK;
+    }
     options->memory_cap_is_set |= key == KEY_MEMORY_CAP;
     options->recompute_is_set |= key == KEY_RECOMPUTE;
     options->offload_is_set |= key == KEY_OFFLOAD;
@@ -260,8 +266,13 @@ static enum sp_status check_inputs(struct plan_options *options, struct sp_error
         return sp_error_set(error, SP_INPUT, "--pp is missing: expected the number of pipeline devices");
     if (!options->pipeline && !options->gpus)
         return sp_error_set(error, SP_INPUT, "expected --pp, or --gpus to search for the best configuration");
-    if (options->pipeline && (options->top || options->json || options->threads))
-        return sp_error_set(error, SP_INPUT, "--top, --threads and --json belong to a search: without --pp");
+    options->search |= !options->pipeline;
+    if (options->search && has_costs)
+        return sp_error_set(error, SP_INPUT, "--search needs --model");
+    if (options->search && !options->gpus)
+        return sp_error_set(error, SP_INPUT, "--search needs --gpus");
+    if (!options->search && (options->top || options->json || options->threads))
+        return sp_error_set(error, SP_INPUT, "--top, --threads and --json belong to --search");
     if (!options->top)
         options->top = 5;
     return SP_OK;

@@ -16,6 +16,7 @@ struct plan_options {
     const char *model, *cluster, *profile, *output, *json;
     const char *schedule, *exchange;
     struct unit_costs costs;
+    bool search;
     int64_t top, threads;
     int64_t gpus, sequence_tokens, batch_tokens, microbatches, microbatch_sequences;
     int64_t tensor, context, expert, data, pipeline, chunks;

@@ -40,6 +40,7 @@ struct entry {
 
 struct search {
     const struct sp_search_request *request;
+    struct sp_search_request mode; /* the request as the running mode has it */
     struct sp_search_result *result;
     struct entry *entries;
     size_t count, assigned_count;
@@ -133,7 +134,7 @@ static void assign_entry(void *context, size_t i)
     struct entry *entry = &search->entries[search->batch_begin + i];
     struct sp_error error;
     entry->status =
-        sp_assign_solve(search->request, &entry->candidate, &entry->estimate,
+        sp_assign_solve(&search->mode, &entry->candidate, &entry->estimate,
                         search->request->base.memory_cap_bytes, entry->arena, &entry->assignment, &error);
     entry->assigned = entry->status == SP_OK;
 }
@@ -161,12 +162,15 @@ static void note_nearest(struct search *search, const struct entry *entry)
     result->nearest = sp_candidate_request(search->request, &entry->candidate);
 }
 
-static void note_batch(struct search *search, size_t begin, size_t size)
+/* What is dropped is counted in the last mode, which allows all that the request does. */
+static void note_batch(struct search *search, size_t begin, size_t size, bool last_mode)
 {
     for (size_t i = begin; i < begin + size; i++) {
         const struct entry *entry = &search->entries[i];
         if (entry->assigned) {
             keep_best(search, entry->candidate.estimate_ns);
+        } else if (!last_mode) {
+            continue;
         } else if (entry->status == SP_INFEASIBLE) {
             search->result->dropped[SP_DROP_MEMORY]++;
             note_nearest(search, entry);
@@ -177,13 +181,15 @@ static void note_batch(struct search *search, size_t begin, size_t size)
 }
 
 /* Assigns in the order of the lower bounds until no bound is below the estimates of those wanted. */
-static void assign_all(struct search *search)
+static void assign_all(struct search *search, bool last_mode)
 {
     size_t valid = 0, at = 0;
+    search->best_count = 0;
+    for (size_t i = 0; i < search->count; i++)
+        search->entries[i].assigned = false;
     qsort(search->entries, search->count, sizeof *search->entries, compare_lower);
     while (valid < search->count && search->entries[valid].arena)
         valid++;
-    search->result->dropped[SP_DROP_INVALID] += (int64_t)(search->count - valid);
     while (at < valid) {
         bool full = search->best_count == search->wanted;
         if (full && search->entries[at].candidate.lower_ns >= search->best[search->wanted - 1])
@@ -191,10 +197,13 @@ static void assign_all(struct search *search)
         size_t size = valid - at < ASSIGN_BATCH ? valid - at : ASSIGN_BATCH;
         double part = (double)(at + size) / (double)valid;
         run_batch(search, at, size, assign_entry, share_bounded + (share_assigned - share_bounded) * part);
-        note_batch(search, at, size);
+        note_batch(search, at, size, last_mode);
         at += size;
     }
     search->assigned_count = at;
+    if (!last_mode)
+        return;
+    search->result->dropped[SP_DROP_INVALID] += (int64_t)(search->count - valid);
     search->result->dropped[SP_DROP_BOUND] += (int64_t)(valid - at);
 }
 
@@ -202,8 +211,8 @@ static void simulate_entry(void *context, size_t i)
 {
     struct search *search = context;
     const struct entry *entry = &search->entries[i];
-    sp_trial_run(search->request, &entry->candidate, &entry->estimate, &entry->assignment,
-                 &search->trials[i]);
+    sp_trial_run(&search->mode, &entry->candidate, &entry->estimate, &entry->assignment,
+                 &search->trials[search->batch_begin + i]);
 }
 
 static int compare_trials(const void *a, const void *b)
@@ -217,36 +226,53 @@ static int compare_trials(const void *a, const void *b)
     return (x->place > y->place) - (x->place < y->place);
 }
 
-static void drop_failed(struct search *search)
+static void drop_failed(struct search *search, bool count)
 {
     qsort(search->trials, search->trial_count, sizeof *search->trials, compare_trials);
     while (search->trial_count > 0 && search->trials[search->trial_count - 1].status != SP_OK) {
         struct trial *trial = &search->trials[--search->trial_count];
         enum sp_search_drop why = trial->status == SP_INFEASIBLE ? SP_DROP_MEMORY : SP_DROP_INVALID;
-        search->result->dropped[why]++;
+        search->result->dropped[why] += count;
         if (why == SP_DROP_INVALID)
             search->failure = trial->error;
         sp_trial_drop(trial);
     }
 }
 
-static enum sp_status simulate_best(struct search *search, struct sp_error *error)
+/* Adds the best of the mode to the trials. */
+static void simulate_best(struct search *search, bool last_mode)
 {
-    size_t assigned = 0;
+    size_t assigned = 0, first = search->trial_count;
     qsort(search->entries, search->assigned_count, sizeof *search->entries, compare_estimate);
     while (assigned < search->assigned_count && search->entries[assigned].assigned)
         assigned++;
-    search->trial_count = assigned < search->wanted ? assigned : search->wanted;
-    search->result->dropped[SP_DROP_RANK] += (int64_t)(assigned - search->trial_count);
-    search->trials = sp_alloc(search->trial_count + 1, sizeof *search->trials);
-    if (!search->trials)
-        return sp_error_set(error, SP_MEMORY, "out of memory while simulating configurations");
-    run_batch(search, 0, search->trial_count, simulate_entry, share_simulated);
-    search->result->simulated += (int64_t)search->trial_count;
-    for (size_t i = 0; i < search->trial_count; i++)
+    size_t count = assigned < search->wanted ? assigned : search->wanted;
+    if (last_mode)
+        search->result->dropped[SP_DROP_RANK] += (int64_t)(assigned - count);
+    run_batch(search, first, count, simulate_entry, last_mode ? share_simulated : search->share_begin);
+    search->trial_count = first + count;
+    search->result->simulated += (int64_t)count;
+    for (size_t i = first; i < search->trial_count; i++)
         search->trials[i].place = i;
-    drop_failed(search);
-    return SP_OK;
+    drop_failed(search, last_mode);
+}
+
+/*
+ * Without offload first: the estimate does not see all that copies cost, and plans that need none must not be
+ * ranked out by those that do.
+ */
+static void run_modes(struct search *search)
+{
+    bool open = !(search->request->fixed & SP_FIXED_OFFLOAD);
+    for (int mode = open ? 0 : 1; mode < 2; mode++) {
+        search->mode = *search->request;
+        if (mode == 0) {
+            search->mode.fixed |= SP_FIXED_OFFLOAD;
+            search->mode.base.offload_permille = 0;
+        }
+        assign_all(search, mode == 1);
+        simulate_best(search, mode == 1);
+    }
 }
 
 static void polish_one(void *context, size_t i)
@@ -263,22 +289,38 @@ static void polish(struct search *search)
     run_batch(search, 0, count, polish_one, 1);
     for (size_t i = 0; i < count; i++)
         search->result->simulated += search->trials[i].variations;
-    drop_failed(search);
+    drop_failed(search, true);
+}
+
+/* Both modes may come to the same plan. */
+static bool is_found(const struct sp_search_result *result, const struct sp_found *found)
+{
+    for (int i = 0; i < result->found_count; i++) {
+        const struct sp_found *other = &result->found[i];
+        if (other->time_ns == found->time_ns && other->peak_bytes == found->peak_bytes &&
+            other->request.chunks == found->request.chunks &&
+            other->request.slices == found->request.slices &&
+            memcmp(&other->request.parallel, &found->request.parallel, sizeof found->request.parallel) == 0)
+            return true;
+    }
+    return false;
 }
 
 static enum sp_status keep_found(struct search *search, struct sp_error *error)
 {
     struct sp_search_result *result = search->result;
-    size_t top = (size_t)(search->request->top > 0 ? search->request->top : 1);
-    size_t count = search->trial_count < top ? search->trial_count : top;
-    result->found = sp_arena_alloc(result->arena, count + 1, sizeof *result->found);
-    if (!result->found)
-        return sp_error_set(error, SP_MEMORY, "out of memory while keeping the plans found");
-    for (size_t i = 0; i < count; i++)
-        if (!sp_trial_copy(&search->trials[i], result->arena, &result->found[i]))
-            return sp_error_set(error, SP_MEMORY, "out of memory while keeping the plans found");
-    result->found_count = (int)count;
-    return SP_OK;
+    int top = search->request->top > 0 ? search->request->top : 1;
+    result->found = sp_arena_alloc(result->arena, (size_t)top, sizeof *result->found);
+    for (size_t i = 0; i < search->trial_count && result->found_count < top && result->found; i++) {
+        if (is_found(result, &search->trials[i].found))
+            continue;
+        if (!sp_trial_copy(&search->trials[i], result->arena, &result->found[result->found_count]))
+            result->found = NULL;
+        else
+            result->found_count++;
+    }
+    return result->found ? SP_OK
+                         : sp_error_set(error, SP_MEMORY, "out of memory while keeping the plans found");
 }
 
 /* What would make it fit, told from the configuration that missed by least. */
@@ -336,11 +378,12 @@ static enum sp_status enumerate(struct search *search, struct sp_error *error)
     search->wanted = top + 2 > SIMULATED ? top + 2 : SIMULATED;
     search->entries = sp_alloc(search->count + 1, sizeof *search->entries);
     search->best = sp_alloc(search->wanted, sizeof *search->best);
+    search->trials = sp_alloc(2 * search->wanted, sizeof *search->trials);
     for (size_t i = 0; i < search->count && search->entries; i++)
         search->entries[i].candidate = list[i];
     sp_free(list);
     search->result->considered = (int64_t)search->count;
-    if (!search->entries || !search->best)
+    if (!search->entries || !search->best || !search->trials)
         return sp_error_set(error, SP_MEMORY, "out of memory for %zu configurations", search->count);
     return SP_OK;
 }
@@ -359,15 +402,11 @@ static enum sp_status run(struct search *search, struct sp_error *error)
     if (status != SP_OK)
         return status;
     run_batch(search, 0, search->count, bound_entry, share_bounded);
-    assign_all(search);
-    status = simulate_best(search, error);
-    if (status == SP_OK && search->trial_count == 0)
+    run_modes(search);
+    if (search->trial_count == 0)
         return search->failure.status ? pass_on(&search->failure, error) : report_nothing(search, error);
-    if (status == SP_OK) {
-        polish(search);
-        status = keep_found(search, error);
-    }
-    return status;
+    polish(search);
+    return keep_found(search, error);
 }
 
 enum sp_status sp_search_run(const struct sp_search_request *request, struct sp_search_result *ret_result,
