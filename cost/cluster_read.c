@@ -62,12 +62,24 @@ static enum sp_status read_profile_name(const struct sp_json *json, struct sp_cl
     return SP_OK;
 }
 
+static enum sp_status read_precision(const struct sp_json *json, struct sp_cluster *cluster,
+                                     struct sp_error *error)
+{
+    const struct sp_json_value *value = sp_json_find(sp_json_root(json), "precision");
+    int choice = SP_PRECISION_BF16;
+    enum sp_status status = value ? sp_json_choice(json, value, sp_precision_names, &choice, error) : SP_OK;
+    if (status == SP_OK)
+        cluster->precision = (enum sp_precision)choice;
+    return status;
+}
+
 static enum sp_status read_fields(const struct sp_json *json, struct sp_cluster *cluster,
                                   struct sp_error *error)
 {
     static const char *const keys[] = {"format",
                                        "version",
                                        "source",
+                                       "precision",
                                        "gpus_per_node",
                                        "matrix_flops",
                                        "memory_bytes",
@@ -84,6 +96,8 @@ static enum sp_status read_fields(const struct sp_json *json, struct sp_cluster 
         status = sp_json_only(json, sp_json_root(json), keys, error);
     if (status == SP_OK)
         status = read_numbers(json, cluster, error);
+    if (status == SP_OK)
+        status = read_precision(json, cluster, error);
     if (status == SP_OK)
         status = read_link(json, "intra_node", &cluster->intra_node, error);
     if (status == SP_OK)

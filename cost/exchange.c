@@ -49,13 +49,19 @@ void sp_cost_exchange_bytes(const struct sp_cost *cost, const struct sp_pass *pa
     if (!plan->has_model)
         return;
     const struct sp_model *model = &plan->model;
-    int64_t query_bytes = ELEMENT_BYTES * model->heads * model->head_dim, lse_bytes = 4 * model->heads;
+    int64_t element = sp_element_bytes(plan), query_bytes = element * model->heads * model->head_dim,
+            lse_bytes = 4 * model->heads;
     int64_t heads = model->kv_heads > plan->parallel.tensor ? model->kv_heads : plan->parallel.tensor;
     int64_t own = plan->slice_tokens[pass->slice];
-    int64_t kv = rank_bytes(plan, 2 * ELEMENT_BYTES * heads * model->head_dim, tokens);
+    int64_t kv = rank_bytes(plan, 2 * element * heads * model->head_dim, tokens);
     int64_t query = rank_bytes(plan, query_bytes, own), lse = rank_bytes(plan, lse_bytes, own);
     if (pass->kind == SP_PASS_F) {
         *ret_bytes = (struct sp_exchange_bytes){.early = kv, .urgent = query, .result = query + lse};
+        return;
+    }
+    /* The host backend recomputes attention alone, so query, output and log-sum-exp are known late. */
+    if (sp_is_float32(plan) && plan->stages[pass->stage].recompute == SP_RECOMPUTE_FULL) {
+        *ret_bytes = (struct sp_exchange_bytes){.early = kv, .urgent = 3 * query + lse, .result = query + kv};
         return;
     }
     int row = sp_cost_row(cost, pass);

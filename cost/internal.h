@@ -13,9 +13,29 @@
 
 #include "slimpipe/cost.h"
 
-/* Bytes of a weight or activation, of a main gradient, of the optimizer's state (master copy, two moments).
+/*
+ * In bf16: bytes of a weight or activation, of a main gradient, of the optimizer's state (master copy, two
+ * moments). In float32 an element has four and there is no master copy.
  */
 enum { ELEMENT_BYTES = 2, GRADIENT_BYTES = 4, OPTIMIZER_BYTES = 12 };
+
+static inline bool sp_is_float32(const struct sp_plan *plan)
+{
+    return plan->cluster.precision == SP_PRECISION_FLOAT32;
+}
+
+static inline int64_t sp_element_bytes(const struct sp_plan *plan)
+{
+    return sp_is_float32(plan) ? 4 : ELEMENT_BYTES;
+}
+
+static inline int64_t sp_optimizer_bytes(const struct sp_plan *plan)
+{
+    return sp_is_float32(plan) ? 8 : OPTIMIZER_BYTES;
+}
+
+/* Columns of logits that a tiled output layer holds at a time in float32. */
+enum { OUTPUT_TILE_COLUMNS = 1024 };
 
 /* Rows of logits that a tiled output layer holds at a time. */
 enum { OUTPUT_TILE_ROWS = 1024 };
@@ -130,6 +150,9 @@ void sp_modelled_parts(const struct sp_cost *cost, const struct sp_pass *pass, s
 int64_t sp_modelled_joined_ns(const struct sp_cost *cost, const struct sp_pass *first,
                               const struct sp_pass *second);
 
+/* memory_float32.c: what the host backend holds of a unit. */
+void sp_memory_float32(const struct sp_cost *cost, const struct stage_class *class, int64_t slice_tokens,
+                       struct sp_unit_bytes *unit);
 /* memory.c: fill unit_bytes and resident. */
 void sp_memory_fill_units(struct sp_cost *cost);
 void sp_memory_fill_resident(struct sp_cost *cost);

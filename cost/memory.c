@@ -138,7 +138,9 @@ void sp_memory_fill_units(struct sp_cost *cost)
     for (uint32_t group = 0; group < cost->class_count; group++)
         for (uint32_t size = 0; size < cost->size_count; size++) {
             struct sp_unit_bytes *unit = &cost->unit_bytes[(uint64_t)group * cost->size_count + size];
-            if (cost->plan->has_model)
+            if (cost->plan->has_model && sp_is_float32(cost->plan))
+                sp_memory_float32(cost, &cost->classes[group], cost->sizes[size], unit);
+            else if (cost->plan->has_model)
                 modelled_unit(cost->plan, &cost->classes[group], cost->sizes[size], unit);
             else
                 explicit_unit(cost->plan, &cost->classes[group], unit);

@@ -73,6 +73,18 @@ bool sp_vocabulary_is_spread(enum sp_vocabulary vocabulary)
            vocabulary == SP_VOCABULARY_SHARD2;
 }
 
+/*
+ * As the host backend holds them: the first stage has the input embedding whole, since no message brings its
+ * rows; every device has its columns of the output matrix, or all of them where tokens are scattered.
+ */
+static int64_t spread_float32(const struct sp_plan *plan, uint32_t device)
+{
+    const struct sp_model *model = &plan->model;
+    int64_t share = plan->vocabulary == SP_VOCABULARY_SCATTER ? 1 : plan->parallel.pipeline;
+    bool input = sp_parameters_on_device(&plan->stages[0], device);
+    return model->hidden * (sp_divide_up(model->vocab, share) + (input ? model->vocab : 0));
+}
+
 /* Spread: every device holds its share. Else the first stage has the input embedding, the last the output's.
  */
 int64_t sp_parameters_vocabulary(const struct sp_plan *plan, uint32_t device)
@@ -80,6 +92,8 @@ int64_t sp_parameters_vocabulary(const struct sp_plan *plan, uint32_t device)
     const struct sp_model *model = &plan->model;
     int64_t tensor = plan->parallel.tensor;
     int64_t matrix = model->vocab * model->hidden;
+    if (sp_vocabulary_is_spread(plan->vocabulary) && sp_is_float32(plan))
+        return spread_float32(plan, device);
     if (sp_vocabulary_is_spread(plan->vocabulary))
         return sp_divide_up((model->tied_embeddings ? 1 : 2) * matrix, tensor * plan->parallel.pipeline);
     bool input = sp_parameters_on_device(&plan->stages[0], device);

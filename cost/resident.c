@@ -5,16 +5,17 @@
  */
 #include "internal.h"
 
-static void add_parameters(int64_t resident[], const struct sp_parallel *parallel,
-                           struct rank_parameters parameters, bool trained)
+static void add_parameters(int64_t resident[], const struct sp_plan *plan, struct rank_parameters parameters,
+                           bool trained)
 {
+    const struct sp_parallel *parallel = &plan->parallel;
     int64_t copies = parallel->data * parallel->context;
-    resident[SP_MEMORY_WEIGHTS] += ELEMENT_BYTES * (parameters.dense + parameters.expert);
+    resident[SP_MEMORY_WEIGHTS] += sp_element_bytes(plan) * (parameters.dense + parameters.expert);
     if (!trained)
         return;
     resident[SP_MEMORY_GRADIENTS] += GRADIENT_BYTES * (parameters.dense + parameters.expert);
-    resident[SP_MEMORY_OPTIMIZER] +=
-        sp_divide_up(OPTIMIZER_BYTES * (parameters.dense + parameters.expert * parallel->expert), copies);
+    resident[SP_MEMORY_OPTIMIZER] += sp_divide_up(
+        sp_optimizer_bytes(plan) * (parameters.dense + parameters.expert * parallel->expert), copies);
 }
 
 static void add_stage(int64_t resident[], const struct sp_plan *plan, uint32_t index)
@@ -25,7 +26,7 @@ static void add_stage(int64_t resident[], const struct sp_plan *plan, uint32_t i
         .dense = layer.dense * stage->layer_count + (index + 1 == plan->stage_count ? plan->model.hidden : 0),
         .expert = layer.expert * stage->layer_count,
     };
-    add_parameters(resident, &plan->parallel, all, stage->train == SP_TRAIN_FULL);
+    add_parameters(resident, plan, all, stage->train == SP_TRAIN_FULL);
 }
 
 /* One sweep over the stages and their replicas, then every device's share of the vocabulary's matrices. */
@@ -42,7 +43,7 @@ void sp_memory_fill_resident(struct sp_cost *cost)
         plan->stages[0].train == SP_TRAIN_FULL || plan->stages[plan->stage_count - 1].train == SP_TRAIN_FULL;
     for (uint32_t device = 0; device < plan->parallel.pipeline; device++) {
         struct rank_parameters share = {.dense = sp_parameters_vocabulary(plan, device)};
-        add_parameters(cost->resident[device], &plan->parallel, share, trained);
+        add_parameters(cost->resident[device], plan, share, trained);
     }
 }
 

@@ -9,8 +9,10 @@ static double flops_ns(const struct sp_plan *plan, double flops, double efficien
     return flops / ((double)plan->cluster.matrix_flops * efficiency) * 1e9;
 }
 
+/* Bytes are counted in bf16: elements of float32 are twice as long. */
 double sp_roofline_memory(const struct sp_plan *plan, double bytes)
 {
+    bytes *= (double)sp_element_bytes(plan) / ELEMENT_BYTES;
     double rate = (double)plan->cluster.memory_bytes_per_second;
     return rate == 0 ? 0 : bytes / (rate * (double)plan->profile.memory_permille / 1000) * 1e9;
 }

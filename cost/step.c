@@ -12,14 +12,14 @@ static double reduction_ns(const struct sp_plan *plan, double parameters, int64_
     const struct sp_link *link =
         sp_network_link(&plan->cluster, parallel->tensor * parallel->context * parallel->data);
     return sp_network_collective(link, &plan->profile, ranks, GRADIENT_BYTES * parameters) +
-           sp_network_collective(link, &plan->profile, ranks, ELEMENT_BYTES * parameters);
+           sp_network_collective(link, &plan->profile, ranks, (double)sp_element_bytes(plan) * parameters);
 }
 
 /* Gradient read, state read and written, weight written; each rank does its shard. */
 static double optimizer_ns(const struct sp_plan *plan, double state_bytes)
 {
-    double per_parameter = GRADIENT_BYTES + 2 * OPTIMIZER_BYTES + ELEMENT_BYTES;
-    return sp_roofline_memory(plan, state_bytes / OPTIMIZER_BYTES * per_parameter);
+    double per_parameter = (double)(GRADIENT_BYTES + 2 * sp_optimizer_bytes(plan) + sp_element_bytes(plan));
+    return sp_roofline_memory(plan, state_bytes / (double)sp_optimizer_bytes(plan) * per_parameter);
 }
 
 /* A tied matrix on two devices: both gradients are added. */

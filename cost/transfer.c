@@ -16,7 +16,7 @@ int64_t sp_cost_hop_bytes(const struct sp_cost *cost, uint32_t slice)
     const struct sp_plan *plan = cost->plan;
     if (!plan->has_model)
         return 0;
-    return sp_divide_up(ELEMENT_BYTES * plan->model.hidden * plan->slice_tokens[slice] *
+    return sp_divide_up(sp_element_bytes(plan) * plan->model.hidden * plan->slice_tokens[slice] *
                             plan->workload.microbatch_sequences,
                         plan->parallel.tensor * plan->parallel.context);
 }
@@ -27,6 +27,9 @@ int64_t sp_cost_output_bytes(const struct sp_cost *cost, uint32_t slice)
     if (!sp_vocabulary_is_spread(plan->vocabulary))
         return 0;
     int64_t share = plan->vocabulary == SP_VOCABULARY_SCATTER ? plan->parallel.pipeline : 1;
+    if (sp_is_float32(plan)) /* whole rows */
+        return 4 * plan->model.hidden *
+               sp_divide_up(plan->slice_tokens[slice] * plan->workload.microbatch_sequences, share);
     return sp_divide_up(sp_cost_hop_bytes(cost, slice), share);
 }
 

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "walker.h"
 
-void cores_init(struct cores *cores, int count)
+void sp_cores_init(struct cores *cores, int count)
 {
     pthread_mutex_init(&cores->lock, NULL);
     pthread_cond_init(&cores->left, NULL);
     cores->free = count;
 }
 
-void cores_finish(struct cores *cores)
+void sp_cores_finish(struct cores *cores)
 {
     pthread_cond_destroy(&cores->left);
     pthread_mutex_destroy(&cores->lock);
 }
 
-void cores_enter(struct cores *cores)
+void sp_cores_enter(struct cores *cores)
 {
     pthread_mutex_lock(&cores->lock);
     while (cores->free == 0)
@@ -23,7 +23,7 @@ void cores_enter(struct cores *cores)
     pthread_mutex_unlock(&cores->lock);
 }
 
-void cores_leave(struct cores *cores)
+void sp_cores_leave(struct cores *cores)
 {
     pthread_mutex_lock(&cores->lock);
     cores->free++;

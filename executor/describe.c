@@ -3,7 +3,7 @@
 
 #include "walker.h"
 
-char *describe_instruction(const struct sp_program *program, uint32_t number, char *text, size_t size)
+char *sp_describe_instruction(const struct sp_program *program, uint32_t number, char *text, size_t size)
 {
     const struct sp_instruction *instruction = &program->instructions[number];
     const char *name = sp_instruction_names[instruction->kind];

@@ -32,7 +32,7 @@ struct sp_device_arena {
     int size_count;
 };
 
-struct sp_device_arena *device_arena_create(void)
+struct sp_device_arena *sp_device_arena_create(void)
 {
     return sp_alloc(1, sizeof(struct sp_device_arena));
 }
@@ -46,7 +46,7 @@ static void free_list(struct header *first)
     }
 }
 
-void device_arena_destroy(struct sp_device_arena *arena)
+void sp_device_arena_destroy(struct sp_device_arena *arena)
 {
     if (!arena)
         return;
@@ -163,14 +163,14 @@ void *sp_device_resize(struct sp_device_arena *arena, void *block, int64_t bytes
     return resized;
 }
 
-void device_arena_count_unit(struct sp_device_arena *arena, int change)
+void sp_device_arena_count_unit(struct sp_device_arena *arena, int change)
 {
     arena->in_flight += change;
     if (arena->in_flight > arena->books.peak_in_flight)
         arena->books.peak_in_flight = arena->in_flight;
 }
 
-void device_arena_read(const struct sp_device_arena *arena, struct sp_device_memory *ret_memory)
+void sp_device_arena_read(const struct sp_device_arena *arena, struct sp_device_memory *ret_memory)
 {
     *ret_memory = arena->books;
     ret_memory->peak_instruction = SP_NO_INDEX;

@@ -37,7 +37,7 @@ void sp_letter_destroy(struct sp_letter *letter)
     sp_free(raw);
 }
 
-void executor_fail(struct sp_executor *executor, enum sp_status status, const char *format, ...)
+void sp_executor_fail(struct sp_executor *executor, enum sp_status status, const char *format, ...)
 {
     char message[sizeof executor->error.message];
     va_list arguments;
@@ -72,6 +72,35 @@ static enum sp_status count_readers(struct sp_executor *executor, struct sp_erro
     return SP_OK;
 }
 
+/* The last instruction of its own device that a message or copy waits for; the count where there is none. */
+static uint32_t producer_of(const struct sp_program *program, uint32_t number)
+{
+    const struct sp_instruction *instruction = &program->instructions[number];
+    uint32_t last = program->instruction_count;
+    for (uint32_t k = 0; k < instruction->wait_count; k++) {
+        uint32_t wait = program->waits[instruction->wait_begin + k];
+        bool own = program->instructions[wait].stream == SP_STREAM_COMPUTE;
+        if (own && (last == program->instruction_count || wait > last))
+            last = wait;
+    }
+    return last;
+}
+
+static void list_followers(struct sp_executor *executor)
+{
+    const struct sp_program *program = executor->program;
+    uint32_t *begin = executor->follower_begin, count = program->instruction_count;
+    for (uint32_t i = 0; i < count; i++)
+        if (program->instructions[i].stream != SP_STREAM_COMPUTE)
+            begin[producer_of(program, i) + 2]++;
+    for (uint32_t i = 0; i <= count; i++)
+        begin[i + 2] += begin[i + 1];
+    /* begin[i + 1] serves as cursor and ends up as the end of i's range. */
+    for (uint32_t i = 0; i < count; i++)
+        if (program->instructions[i].stream != SP_STREAM_COMPUTE)
+            executor->followers[begin[producer_of(program, i) + 1]++] = i;
+}
+
 static bool allocate_tables(struct sp_executor *executor)
 {
     size_t count = executor->program->instruction_count;
@@ -80,8 +109,10 @@ static bool allocate_tables(struct sp_executor *executor)
     executor->readers = sp_alloc(count, sizeof *executor->readers);
     executor->readers_left = sp_alloc(count, sizeof *executor->readers_left);
     executor->letters = sp_alloc(count, sizeof(struct sp_letter *));
-    return executor->start_ns && executor->end_ns && executor->readers && executor->readers_left &&
-           executor->letters;
+    executor->follower_begin = sp_alloc(count + 4, sizeof *executor->follower_begin);
+    executor->followers = sp_alloc(count + 1, sizeof *executor->followers);
+    return executor->follower_begin && executor->followers && executor->start_ns && executor->end_ns &&
+           executor->readers && executor->readers_left && executor->letters;
 }
 
 static enum sp_status create_walker(struct sp_executor *executor, uint32_t number, struct sp_error *error)
@@ -92,7 +123,7 @@ static enum sp_status create_walker(struct sp_executor *executor, uint32_t numbe
     atomic_init(&w->missing, SP_NO_INDEX);
     w->executor = executor;
     w->number = number;
-    w->arena = device_arena_create();
+    w->arena = sp_device_arena_create();
     w->inputs = sp_alloc((size_t)executor->most_waits + 1, sizeof *w->inputs);
     if (!w->arena || !w->inputs)
         return sp_error_set(error, SP_MEMORY, "no memory for device %u", number);
@@ -101,8 +132,8 @@ static enum sp_status create_walker(struct sp_executor *executor, uint32_t numbe
                                    .memory = w->arena,
                                    .training = &executor->settings.training,
                                    .walker = w,
-                                   .send = walker_send,
-                                   .receive = walker_receive};
+                                   .send = sp_walker_send,
+                                   .receive = sp_walker_receive};
     return backend->create(&w->device, &w->state, error);
 }
 
@@ -139,7 +170,7 @@ static void init_handles(struct sp_executor *executor)
     int cores = executor->settings.cores;
     if (cores <= 0)
         cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    cores_init(&executor->cores, cores > 0 ? cores : 1);
+    sp_cores_init(&executor->cores, cores > 0 ? cores : 1);
     pthread_mutex_init(&executor->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -163,6 +194,8 @@ enum sp_status sp_executor_create(const struct sp_program *program,
     uint32_t devices = program->device_count;
     if (!allocate_tables(executor))
         status = sp_error_set(error, SP_MEMORY, "no memory for %u instructions", program->instruction_count);
+    else
+        list_followers(executor);
     if (status == SP_OK)
         status = count_readers(executor, error);
     if (status == SP_OK)
@@ -186,7 +219,7 @@ static void destroy_walker(struct walker *w)
 {
     if (w->state)
         w->executor->settings.backend->destroy(w->state);
-    device_arena_destroy(w->arena);
+    sp_device_arena_destroy(w->arena);
     sp_free(w->inputs);
     sp_free(w->waiting);
 }
@@ -224,7 +257,9 @@ void sp_executor_destroy(struct sp_executor *executor)
     sp_free(executor->readers);
     sp_free(executor->readers_left);
     sp_free(executor->letters);
-    cores_finish(&executor->cores);
+    sp_free(executor->follower_begin);
+    sp_free(executor->followers);
+    sp_cores_finish(&executor->cores);
     pthread_cond_destroy(&executor->ended);
     pthread_mutex_destroy(&executor->lock);
     sp_free(executor);
@@ -236,7 +271,7 @@ static void start_walkers(struct sp_executor *executor)
 {
     uint32_t count = executor->end - executor->first;
     executor->running = count;
-    executor->epoch_ns = real_time_ns();
+    executor->epoch_ns = sp_real_time_ns();
     for (uint32_t i = 0; i < count; i++) {
         struct walker *w = &executor->walkers[i];
         memset(w->clock_ns, 0, sizeof w->clock_ns);
@@ -246,11 +281,11 @@ static void start_walkers(struct sp_executor *executor)
     }
     for (uint32_t i = 0; i < count; i++) {
         struct walker *w = &executor->walkers[i];
-        int failed = pthread_create(&w->thread, NULL, walker_run, w);
+        int failed = pthread_create(&w->thread, NULL, sp_walker_run, w);
         w->running = failed == 0;
         if (failed == 0)
             continue;
-        executor_fail(executor, SP_DEVICE, "no thread for device %u: %s", w->number, strerror(failed));
+        sp_executor_fail(executor, SP_DEVICE, "no thread for device %u: %s", w->number, strerror(failed));
         pthread_mutex_lock(&executor->lock);
         executor->running--;
         pthread_mutex_unlock(&executor->lock);
@@ -260,7 +295,7 @@ static void start_walkers(struct sp_executor *executor)
 /* The device whose instruction has run for too long; NULL: none. */
 static struct walker *find_hung(struct sp_executor *executor)
 {
-    int64_t limit = executor->settings.limit_ms * 1000000, now = real_time_ns();
+    int64_t limit = executor->settings.limit_ms * 1000000, now = sp_real_time_ns();
     for (uint32_t i = 0; i < executor->end - executor->first; i++) {
         int64_t since = atomic_load(&executor->walkers[i].busy_since_ns);
         if (since && now - since > limit)
@@ -272,7 +307,7 @@ static struct walker *find_hung(struct sp_executor *executor)
 static void watch_once(struct sp_executor *executor)
 {
     if (atomic_load(&executor->stop))
-        executor_fail(executor, SP_STOPPED, "stopped in step %" PRId64, executor->step);
+        sp_executor_fail(executor, SP_STOPPED, "stopped in step %" PRId64, executor->step);
     struct walker *hung = find_hung(executor);
     if (!hung)
         return;
@@ -280,9 +315,9 @@ static void watch_once(struct sp_executor *executor)
     uint32_t at = atomic_load(&hung->at);
     if (at == SP_NO_INDEX)
         return;
-    executor_fail(executor, SP_DEVICE, "device %u has been in the %s for more than %.1f s", hung->number,
-                  describe_instruction(executor->program, at, text, sizeof text),
-                  (double)executor->settings.limit_ms / 1000);
+    sp_executor_fail(executor, SP_DEVICE, "device %u has been in the %s for more than %.1f s", hung->number,
+                     sp_describe_instruction(executor->program, at, text, sizeof text),
+                     (double)executor->settings.limit_ms / 1000);
     pthread_mutex_lock(&executor->lock);
     executor->hung = true;
     pthread_mutex_unlock(&executor->lock);
@@ -363,7 +398,7 @@ enum sp_status sp_executor_step(struct sp_executor *executor, int64_t step, stru
 {
     assert(!timeline || timeline->program == executor->program);
     if (executor->status == SP_OK && atomic_load(&executor->stop))
-        executor_fail(executor, SP_STOPPED, "stopped before step %" PRId64, step);
+        sp_executor_fail(executor, SP_STOPPED, "stopped before step %" PRId64, step);
     if (executor->status == SP_OK) {
         memcpy(executor->readers_left, executor->readers,
                executor->program->instruction_count * sizeof *executor->readers);
@@ -400,7 +435,7 @@ void sp_executor_memory(const struct sp_executor *executor, uint32_t device,
                         struct sp_device_memory *ret_memory)
 {
     assert(sp_executor_is_local(executor, device));
-    device_arena_read(executor->walkers[device - executor->first].arena, ret_memory);
+    sp_device_arena_read(executor->walkers[device - executor->first].arena, ret_memory);
 }
 
 bool sp_executor_tensor(const struct sp_executor *executor, uint32_t device, int index,

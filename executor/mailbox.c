@@ -32,7 +32,7 @@ static bool open_boxes(struct mailbox *mailbox)
     return true;
 }
 
-struct mailbox *mailbox_create(uint32_t devices, uint32_t slots)
+struct mailbox *sp_mailbox_create(uint32_t devices, uint32_t slots)
 {
     struct mailbox *mailbox = sp_alloc(1, sizeof *mailbox);
     if (!mailbox)
@@ -50,7 +50,7 @@ struct mailbox *mailbox_create(uint32_t devices, uint32_t slots)
     return mailbox;
 }
 
-void mailbox_destroy(struct mailbox *mailbox)
+void sp_mailbox_destroy(struct mailbox *mailbox)
 {
     if (!mailbox)
         return;
@@ -69,7 +69,7 @@ void mailbox_destroy(struct mailbox *mailbox)
     sp_free(mailbox);
 }
 
-void mailbox_put(struct mailbox *mailbox, struct sp_letter *letter)
+void sp_mailbox_put(struct mailbox *mailbox, struct sp_letter *letter)
 {
     struct box *box = &mailbox->boxes[letter->to];
     struct sp_letter **end = &mailbox->first[letter->slot];
@@ -83,7 +83,7 @@ void mailbox_put(struct mailbox *mailbox, struct sp_letter *letter)
     pthread_mutex_unlock(&box->lock);
 }
 
-struct sp_letter *mailbox_take(struct mailbox *mailbox, uint32_t to, uint32_t slot)
+struct sp_letter *sp_mailbox_take(struct mailbox *mailbox, uint32_t to, uint32_t slot)
 {
     struct box *box = &mailbox->boxes[to];
     pthread_mutex_lock(&box->lock);
@@ -104,7 +104,7 @@ static struct timespec deadline(int64_t limit_ns)
     return time;
 }
 
-bool mailbox_wait(struct mailbox *mailbox, uint32_t to, uint64_t *seen, int64_t limit_ns)
+bool sp_mailbox_wait(struct mailbox *mailbox, uint32_t to, uint64_t *seen, int64_t limit_ns)
 {
     struct box *box = &mailbox->boxes[to];
     struct timespec until = deadline(limit_ns > 0 ? limit_ns : 0);
@@ -118,7 +118,7 @@ bool mailbox_wait(struct mailbox *mailbox, uint32_t to, uint64_t *seen, int64_t 
     return !stopped;
 }
 
-void mailbox_stop(struct mailbox *mailbox)
+void sp_mailbox_stop(struct mailbox *mailbox)
 {
     for (uint32_t d = 0; d < mailbox->devices; d++) {
         struct box *box = &mailbox->boxes[d];

@@ -6,6 +6,7 @@
 const char *const sp_clock_names[] = {"wall", "virtual", "plan", NULL};
 
 const struct sp_backend *const sp_backends[] = {
+    &sp_backend_host,
     &sp_backend_null,
     NULL,
 };

@@ -5,7 +5,7 @@
 
 #include "slimpipe/executor.h"
 
-extern const struct sp_backend sp_backend_null;
+extern const struct sp_backend sp_backend_null, sp_backend_host;
 extern const struct sp_transport sp_transport_threads;
 
 #endif

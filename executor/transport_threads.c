@@ -17,7 +17,7 @@ static enum sp_status open_threads(uint32_t devices, uint32_t slots, void **ret_
 {
     struct threads *threads = sp_alloc(1, sizeof *threads);
     if (threads)
-        threads->mailbox = mailbox_create(devices, slots);
+        threads->mailbox = sp_mailbox_create(devices, slots);
     if (!threads || !threads->mailbox) {
         sp_free(threads);
         return sp_error_set(error, SP_MEMORY, "no memory for the messages of %u devices", devices);
@@ -30,7 +30,7 @@ static enum sp_status open_threads(uint32_t devices, uint32_t slots, void **ret_
 static void close_threads(void *state)
 {
     struct threads *threads = state;
-    mailbox_destroy(threads->mailbox);
+    sp_mailbox_destroy(threads->mailbox);
     sp_free(threads);
 }
 
@@ -45,26 +45,26 @@ static enum sp_status send(void *state, struct sp_letter *letter, struct sp_erro
 {
     struct threads *threads = state;
     (void)error;
-    mailbox_put(threads->mailbox, letter);
+    sp_mailbox_put(threads->mailbox, letter);
     return SP_OK;
 }
 
 static struct sp_letter *take(void *state, uint32_t to, uint32_t slot)
 {
     struct threads *threads = state;
-    return mailbox_take(threads->mailbox, to, slot);
+    return sp_mailbox_take(threads->mailbox, to, slot);
 }
 
 static bool wait_for_news(void *state, uint32_t to, uint64_t *seen, int64_t limit_ns)
 {
     struct threads *threads = state;
-    return mailbox_wait(threads->mailbox, to, seen, limit_ns);
+    return sp_mailbox_wait(threads->mailbox, to, seen, limit_ns);
 }
 
 static void stop(void *state)
 {
     struct threads *threads = state;
-    mailbox_stop(threads->mailbox);
+    sp_mailbox_stop(threads->mailbox);
 }
 
 const struct sp_transport sp_transport_threads = {

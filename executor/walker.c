@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One device's way through the program: its instructions of all streams in the order of their numbers, which
- * is one of their dependencies. Only compute instructions wait; a message that waits for other messages (the
+ * One device's way through the program: its compute instructions in order, and after each the messages and
+ * copies that follow from it. Only compute instructions wait; a message that waits for other messages (the
  * barrier of a split vocabulary) is put aside and leaves when these have come, whatever the device does then.
  */
 #include "walker.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-int64_t real_time_ns(void)
+int64_t sp_real_time_ns(void)
 {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -108,7 +108,7 @@ static void set_transfer_times(struct walker *w, uint32_t number, int64_t ready)
     int64_t latency = message ? executor->program->latency_ns[instruction->same_node] : 0;
     int64_t start = message ? ready : later(ready, *clock);
     if (executor->settings.clock == SP_CLOCK_WALL)
-        start = real_time_ns() - executor->epoch_ns;
+        start = sp_real_time_ns() - executor->epoch_ns;
     executor->start_ns[number] = start;
     executor->end_ns[number] =
         executor->settings.clock == SP_CLOCK_WALL ? start : start + instruction->duration_ns + latency;
@@ -219,19 +219,19 @@ static void report_late(struct walker *w, uint32_t missing)
             snprintf(state, sizeof state, ", which has ended");
         else
             snprintf(state, sizeof state, ", which is at the %s",
-                     describe_instruction(program, at, there, sizeof there));
+                     sp_describe_instruction(program, at, there, sizeof there));
     }
-    executor_fail(executor, SP_DEVICE, "device %u waited %.1f s at the %s for the %s from device %u%s",
-                  w->number, (double)executor->settings.limit_ms / 1000,
-                  describe_instruction(program, number, here, sizeof here),
-                  describe_instruction(program, missing, what, sizeof what), from, state);
+    sp_executor_fail(executor, SP_DEVICE, "device %u waited %.1f s at the %s for the %s from device %u%s",
+                     w->number, (double)executor->settings.limit_ms / 1000,
+                     sp_describe_instruction(program, number, here, sizeof here),
+                     sp_describe_instruction(program, missing, what, sizeof what), from, state);
 }
 
 /* Waits for news while a message is missing, at most one limit from *since. SP_STOPPED is reported. */
 static enum sp_status await_news(struct walker *w, uint32_t missing, int64_t *since)
 {
     struct sp_executor *executor = w->executor;
-    int64_t limit_ns = executor->settings.limit_ms * 1000000, now = real_time_ns();
+    int64_t limit_ns = executor->settings.limit_ms * 1000000, now = sp_real_time_ns();
     *since = *since ? *since : now;
     atomic_store_explicit(&w->missing, missing, memory_order_relaxed);
     if (now - *since >= limit_ns) {
@@ -279,7 +279,7 @@ static int64_t instruction_time(const struct walker *w)
 {
     switch (w->executor->settings.clock) {
     case SP_CLOCK_WALL:
-        return real_time_ns() - w->executor->epoch_ns;
+        return sp_real_time_ns() - w->executor->epoch_ns;
     case SP_CLOCK_VIRTUAL:
         return w->began_ns + w->lag_ns + thread_time_ns() - w->cpu_began_ns;
     default:
@@ -297,12 +297,12 @@ static void begin_instruction(struct walker *w, uint32_t number, int64_t ready)
     struct sp_executor *executor = w->executor;
     atomic_store_explicit(&w->at, number, memory_order_relaxed);
     if (takes_core(w))
-        cores_enter(&executor->cores);
-    atomic_store_explicit(&w->busy_since_ns, real_time_ns(), memory_order_relaxed);
+        sp_cores_enter(&executor->cores);
+    atomic_store_explicit(&w->busy_since_ns, sp_real_time_ns(), memory_order_relaxed);
     w->began_ns = later(w->clock_ns[SP_STREAM_COMPUTE], ready);
     w->lag_ns = 0;
     if (executor->settings.clock == SP_CLOCK_WALL)
-        w->began_ns = real_time_ns() - executor->epoch_ns;
+        w->began_ns = sp_real_time_ns() - executor->epoch_ns;
     else if (executor->settings.clock == SP_CLOCK_VIRTUAL)
         w->cpu_began_ns = thread_time_ns();
     executor->start_ns[number] = w->began_ns;
@@ -315,7 +315,7 @@ static void end_instruction(struct walker *w, uint32_t number)
     if (executor->settings.clock == SP_CLOCK_PLAN)
         end = w->began_ns + instruction_at(w, number)->duration_ns;
     if (takes_core(w))
-        cores_leave(&executor->cores);
+        sp_cores_leave(&executor->cores);
     atomic_store_explicit(&w->busy_since_ns, 0, memory_order_relaxed);
     executor->end_ns[number] = w->clock_ns[SP_STREAM_COMPUTE] = end;
 }
@@ -324,7 +324,7 @@ static void count_units(struct walker *w, uint32_t number, bool at_end)
 {
     const struct sp_program *program = w->executor->program;
     const struct sp_memory_effect *effect = &program->effects[instruction_at(w, number)->memory];
-    device_arena_count_unit(w->arena, at_end ? effect->in_flight_end : effect->in_flight_start);
+    sp_device_arena_count_unit(w->arena, at_end ? effect->in_flight_end : effect->in_flight_start);
 }
 
 static enum sp_status compute(struct walker *w, uint32_t number, struct sp_error *error)
@@ -352,8 +352,8 @@ static uint32_t pair_slot(const struct walker *w, uint32_t from, uint32_t to)
     return program->instruction_count + from * program->device_count + to;
 }
 
-enum sp_status walker_send(const struct sp_device *device, uint32_t to, const void *data, int64_t bytes,
-                           struct sp_error *error)
+enum sp_status sp_walker_send(const struct sp_device *device, uint32_t to, const void *data, int64_t bytes,
+                              struct sp_error *error)
 {
     struct walker *w = device->walker;
     struct sp_letter *letter = sp_letter_create(bytes);
@@ -376,17 +376,17 @@ static struct sp_letter *await_letter(struct walker *w, uint32_t from)
     struct sp_executor *executor = w->executor;
     const struct sp_transport *transport = executor->settings.transport;
     uint32_t slot = pair_slot(w, from, w->number);
-    int64_t limit_ns = executor->settings.limit_ms * 1000000, since = real_time_ns();
+    int64_t limit_ns = executor->settings.limit_ms * 1000000, since = sp_real_time_ns();
     for (;;) {
         struct sp_letter *letter = transport->take(executor->transport, w->number, slot);
-        int64_t gone = real_time_ns() - since;
+        int64_t gone = sp_real_time_ns() - since;
         char here[DESCRIPTION];
         if (letter)
             return letter;
         if (gone >= limit_ns) {
-            describe_instruction(executor->program, atomic_load(&w->at), here, sizeof here);
-            executor_fail(executor, SP_DEVICE, "device %u waited %.1f s in the %s for device %u", w->number,
-                          (double)executor->settings.limit_ms / 1000, here, from);
+            sp_describe_instruction(executor->program, atomic_load(&w->at), here, sizeof here);
+            sp_executor_fail(executor, SP_DEVICE, "device %u waited %.1f s in the %s for device %u",
+                             w->number, (double)executor->settings.limit_ms / 1000, here, from);
             return NULL;
         }
         if (!transport->wait(executor->transport, w->number, &w->seen, limit_ns - gone))
@@ -394,17 +394,17 @@ static struct sp_letter *await_letter(struct walker *w, uint32_t from)
     }
 }
 
-enum sp_status walker_receive(const struct sp_device *device, uint32_t from, void *data, int64_t bytes,
-                              struct sp_error *error)
+enum sp_status sp_walker_receive(const struct sp_device *device, uint32_t from, void *data, int64_t bytes,
+                                 struct sp_error *error)
 {
     struct walker *w = device->walker;
     atomic_store(&w->busy_since_ns, 0);
     if (takes_core(w))
-        cores_leave(&w->executor->cores);
+        sp_cores_leave(&w->executor->cores);
     struct sp_letter *letter = await_letter(w, from);
     if (takes_core(w))
-        cores_enter(&w->executor->cores);
-    atomic_store(&w->busy_since_ns, real_time_ns());
+        sp_cores_enter(&w->executor->cores);
+    atomic_store(&w->busy_since_ns, sp_real_time_ns());
     if (!letter)
         return SP_STOPPED;
     int64_t now = instruction_time(w), sent = letter->bytes;
@@ -420,44 +420,35 @@ enum sp_status walker_receive(const struct sp_device *device, uint32_t from, voi
 
 /* --- The whole iteration ------------------------------------------------------------------------------- */
 
-/* The device's next instruction by number over its streams; SP_NO_INDEX at the end. */
-static uint32_t next_instruction(const struct walker *w, uint32_t cursor[SP_STREAMS])
+/* Sends and copies what waits for an instruction of this device, or (the count) for none. */
+static enum sp_status follow(struct walker *w, uint32_t number, struct sp_error *error)
 {
-    const struct sp_program *program = w->executor->program;
-    uint32_t least = SP_NO_INDEX, stream = 0;
-    for (uint32_t s = 0; s < SP_STREAMS; s++) {
-        uint32_t end = program->stream_begin[w->number * SP_STREAMS + s + 1];
-        if (cursor[s] < end && program->stream_items[cursor[s]] < least) {
-            least = program->stream_items[cursor[s]];
-            stream = s;
-        }
+    const struct sp_executor *executor = w->executor;
+    enum sp_status status = SP_OK;
+    for (uint32_t k = executor->follower_begin[number]; k < executor->follower_begin[number + 1]; k++) {
+        uint32_t follower = executor->followers[k];
+        if (status != SP_OK || instruction_at(w, follower)->device != w->number)
+            continue; /* those that follow nothing are of all devices */
+        status = missing_wait(w, follower) == SP_NO_INDEX ? transfer(w, follower, error)
+                                                          : put_aside(w, follower, error);
     }
-    if (least != SP_NO_INDEX)
-        cursor[stream]++;
-    return least;
-}
-
-static enum sp_status do_instruction(struct walker *w, uint32_t number, struct sp_error *error)
-{
-    if (instruction_at(w, number)->stream == SP_STREAM_COMPUTE)
-        return compute(w, number, error);
-    if (missing_wait(w, number) != SP_NO_INDEX)
-        return put_aside(w, number, error);
-    return transfer(w, number, error);
+    return status;
 }
 
 static enum sp_status walk(struct walker *w, struct sp_error *error)
 {
     const struct sp_program *program = w->executor->program;
-    enum sp_status status = SP_OK;
-    uint32_t cursor[SP_STREAMS], number;
-    for (uint32_t s = 0; s < SP_STREAMS; s++)
-        cursor[s] = program->stream_begin[w->number * SP_STREAMS + s];
-    while (status == SP_OK && (number = next_instruction(w, cursor)) != SP_NO_INDEX) {
+    const struct sp_backend *backend = w->executor->settings.backend;
+    const uint32_t *begin = &program->stream_begin[w->number * SP_STREAMS + SP_STREAM_COMPUTE];
+    enum sp_status status = follow(w, program->instruction_count, error);
+    for (uint32_t k = begin[0]; status == SP_OK && k < begin[1]; k++) {
+        uint32_t number = program->stream_items[k];
         atomic_store_explicit(&w->at, number, memory_order_relaxed);
         if (atomic_load_explicit(&w->executor->stop, memory_order_relaxed))
             return SP_STOPPED;
-        status = do_instruction(w, number, error);
+        if ((status = compute(w, number, error)) || (status = follow(w, number, error)))
+            return status;
+        status = backend->end ? backend->end(w->state, number, error) : SP_OK;
     }
     return status == SP_OK ? drain(w, error) : status;
 }
@@ -465,12 +456,12 @@ static enum sp_status walk(struct walker *w, struct sp_error *error)
 static void report(struct walker *w, enum sp_status status, const struct sp_error *error)
 {
     char here[DESCRIPTION], text[sizeof *error];
-    describe_instruction(w->executor->program, atomic_load(&w->at), here, sizeof here);
-    executor_fail(w->executor, status, "device %u failed at the %s: %.500s", w->number, here,
-                  sp_error_text(error, text, sizeof text));
+    sp_describe_instruction(w->executor->program, atomic_load(&w->at), here, sizeof here);
+    sp_executor_fail(w->executor, status, "device %u failed at the %s: %.500s", w->number, here,
+                     sp_error_text(error, text, sizeof text));
 }
 
-void *walker_run(void *walker)
+void *sp_walker_run(void *walker)
 {
     struct walker *w = walker;
     struct sp_executor *executor = w->executor;

@@ -15,10 +15,10 @@ struct cores {
     pthread_cond_t left;
     int free;
 };
-void cores_init(struct cores *cores, int count);
-void cores_finish(struct cores *cores);
-void cores_enter(struct cores *cores);
-void cores_leave(struct cores *cores);
+void sp_cores_init(struct cores *cores, int count);
+void sp_cores_finish(struct cores *cores);
+void sp_cores_enter(struct cores *cores);
+void sp_cores_leave(struct cores *cores);
 
 struct walker {
     struct sp_executor *executor;
@@ -41,7 +41,7 @@ struct walker {
 
     /* Read by others, to say what this device is at. */
     _Atomic uint32_t at;
-    _Atomic uint32_t missing; /* the message that it waits for; SP_NO_INDEX: none */
+    _Atomic uint32_t missing;      /* the message that it waits for; SP_NO_INDEX: none */
     _Atomic int64_t busy_since_ns; /* real time; 0: runs nothing */
 };
 
@@ -56,6 +56,8 @@ struct sp_executor {
     int64_t *start_ns, *end_ns; /* by instruction */
     uint16_t *readers;          /* by message: instructions that wait for it */
     uint16_t *readers_left;
+    uint32_t *follower_begin;   /* instruction i's messages and copies: followers[follower_begin[i] …] */
+    uint32_t *followers;        /* by number; those that wait for no instruction of their device come last */
     struct sp_letter **letters; /* by message: come, and not yet read by all; touched by the receiver only */
     int most_waits;
 
@@ -70,20 +72,20 @@ struct sp_executor {
 };
 
 /* The whole iteration of one device; failures are recorded in the executor. */
-void *walker_run(void *walker);
-enum sp_status walker_send(const struct sp_device *device, uint32_t to, const void *data, int64_t bytes,
-                           struct sp_error *error);
-enum sp_status walker_receive(const struct sp_device *device, uint32_t from, void *data, int64_t bytes,
+void *sp_walker_run(void *walker);
+enum sp_status sp_walker_send(const struct sp_device *device, uint32_t to, const void *data, int64_t bytes,
                               struct sp_error *error);
+enum sp_status sp_walker_receive(const struct sp_device *device, uint32_t from, void *data, int64_t bytes,
+                                 struct sp_error *error);
 
 /* Records the first failure and stops everybody. */
-void executor_fail(struct sp_executor *executor, enum sp_status status, const char *format, ...)
+void sp_executor_fail(struct sp_executor *executor, enum sp_status status, const char *format, ...)
     SP_PRINTF(3, 4);
 
 /* "pass 2F0.1", "attention of 2F0.1, layer 3", "optimizer step". Returns text. */
-char *describe_instruction(const struct sp_program *program, uint32_t number, char *text, size_t size);
+char *sp_describe_instruction(const struct sp_program *program, uint32_t number, char *text, size_t size);
 enum { DESCRIPTION = 96 };
 
-int64_t real_time_ns(void);
+int64_t sp_real_time_ns(void);
 
 #endif

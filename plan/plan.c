@@ -6,6 +6,7 @@
 const char *const sp_train_names[] = {"full", "input", "none", NULL};
 const char *const sp_recompute_names[] = {"none", "selective", "full", NULL};
 const char *const sp_vocabulary_names[] = {"last", "scatter", "shard1", "shard2", "tiled", NULL};
+const char *const sp_precision_names[] = {"bf16", "float32", NULL};
 const char *const sp_kv_gradient_names[] = {"compact", "expanded", NULL};
 
 struct sp_plan *sp_plan_create(void)

@@ -25,6 +25,10 @@
     {                                                                                                        \
 #field, PLAN_CHOICE, offsetof(struct type, field), 0, names, true                                    \
     }
+#define UNLESS(type, field, names)                                                                           \
+    {                                                                                                        \
+#field, PLAN_UNLESS, offsetof(struct type, field), 0, names, true                                    \
+    }
 #define LINK(type, field)                                                                                    \
     {                                                                                                        \
 #field, PLAN_LINK, offsetof(struct type, field), 0, NULL, false                                      \
@@ -90,6 +94,7 @@ const struct plan_field sp_plan_model_fields[] = {
 
 const struct plan_field sp_plan_cluster_fields[] = {
     TEXT(sp_cluster, name),
+    UNLESS(sp_cluster, precision, sp_precision_names),
     WHOLE(sp_cluster, gpus_per_node),
     WHOLE(sp_cluster, matrix_flops),
     WHOLE(sp_cluster, memory_bytes),
@@ -239,6 +244,7 @@ static enum sp_status read_field(const struct reading *reading, const struct sp_
     case PLAN_TEXT:
         return read_text(reading, value, target, field->more);
     case PLAN_CHOICE:
+    case PLAN_UNLESS:
         return read_choice(reading, value, field->names, target);
     case PLAN_LINK:
         return read_link(reading, value, (struct sp_link *)(void *)target);
@@ -343,6 +349,11 @@ static void write_field(struct sp_json_writer *writer, const struct plan_field *
     case PLAN_CHOICE:
         memcpy(&number, source, sizeof number);
         sp_json_put_string(writer, field->key, field->names[number]);
+        break;
+    case PLAN_UNLESS:
+        memcpy(&number, source, sizeof number);
+        if (number)
+            sp_json_put_string(writer, field->key, field->names[number]);
         break;
     case PLAN_LINK:
         write_link(writer, field->key, source);

@@ -15,6 +15,7 @@ enum plan_field_type {
     PLAN_FLAG,   /* bool */
     PLAN_TEXT,   /* char[more] */
     PLAN_CHOICE, /* int-sized enum, names */
+    PLAN_UNLESS, /* the same, left out where it is the first name */
     PLAN_LINK,   /* struct sp_link */
     PLAN_CURVE,  /* struct sp_efficiency[SP_PROFILE_POINTS], int count at offset `more` */
     PLAN_ARRAY   /* const int64_t *, one number for each stage; NULL: left out */

@@ -27,22 +27,32 @@ static bool crosses(const struct lowering *l, uint64_t a, uint64_t b)
     return a != SP_NO_PASS && b != SP_NO_PASS && l->device_of[a] != l->device_of[b];
 }
 
-/* Buffers of the messages that the pass receives and sends. */
-static void draft_hops(const struct lowering *l, uint64_t index, int64_t hop_bytes,
+static bool stays(const struct lowering *l, uint64_t a, uint64_t b)
+{
+    return a != SP_NO_PASS && b != SP_NO_PASS && l->device_of[a] == l->device_of[b];
+}
+
+/* Buffers of the messages that the pass receives and sends, and of what goes on to a pass of its own device.
+ */
+static void draft_hops(const struct lowering *l, uint64_t index, const struct sp_unit_bytes *unit,
                        struct effect_draft *draft)
 {
     const struct sp_pass *pass = &l->plan->order.passes[index];
     int64_t buffers = crosses(l, l->hop_source[index], index);
     int32_t stage = pass->kind == SP_PASS_F ? sp_plan_next_stage(l->plan, pass->microbatch, pass->stage)
                                             : sp_plan_previous_stage(l->plan, pass->microbatch, pass->stage);
+    uint64_t target = SP_NO_PASS;
     if (stage >= 0) {
-        uint64_t target =
-            pass->kind == SP_PASS_F
-                ? sp_pass_table_find(l->table, SP_PASS_F, (uint32_t)stage, pass->microbatch, pass->slice)
-                : sp_pass_table_find_backward(l->table, (uint32_t)stage, pass->microbatch, pass->slice);
+        target = pass->kind == SP_PASS_F
+                     ? sp_pass_table_find(l->table, SP_PASS_F, (uint32_t)stage, pass->microbatch, pass->slice)
+                     : sp_pass_table_find_backward(l->table, (uint32_t)stage, pass->microbatch, pass->slice);
         buffers += crosses(l, index, target);
     }
-    draft_hold(draft, SP_MEMORY_MESSAGES, buffers * hop_bytes);
+    draft_hold(draft, SP_MEMORY_MESSAGES, buffers * unit->hop);
+    if (stays(l, l->hop_source[index], index))
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_MESSAGES, -unit->local_hop);
+    if (stays(l, index, target))
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_MESSAGES, unit->local_hop);
 }
 
 static bool is_last_stage(const struct lowering *l, const struct sp_pass *pass)
@@ -126,13 +136,17 @@ static void draft_backward(const struct lowering *l, uint64_t index, const struc
     bool weights_follow =
         pass->kind == SP_PASS_I &&
         sp_pass_table_find(l->table, SP_PASS_W, pass->stage, pass->microbatch, pass->slice) != SP_NO_PASS;
+    bool keeps_all = weights_follow && unit->weight_extra;
+    if (keeps_all)
+        sp_draft_add(draft, DRAFT_START, SP_MEMORY_ACTIVATIONS, unit->weight_extra);
     if (l->recomputed_before && l->recomputed_before[index])
         sp_draft_add(draft, DRAFT_END, SP_MEMORY_RECOMPUTE, -unit->recompute);
-    else
+    else if (!keeps_all)
         draft_hold(draft, SP_MEMORY_RECOMPUTE, unit->recompute);
     draft_kv_gradient(l, pass, unit, draft);
     sp_draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS,
-                 (weights_follow ? unit->weight_held : 0) - unit->activations);
+                 (weights_follow ? unit->weight_held : 0) - unit->activations -
+                     (keeps_all ? unit->weight_extra : 0));
     sp_draft_add(draft, DRAFT_END, SP_MEMORY_KV_CACHE, -unit->kv);
     if (!weights_follow)
         draft->in_flight_end = -1;
@@ -161,12 +175,12 @@ void sp_draft_pass(const struct lowering *l, uint64_t index, struct effect_draft
     switch (pass->kind) {
     case SP_PASS_F:
         draft_forward(l, index, &unit, draft);
-        draft_hops(l, index, unit.hop, draft);
+        draft_hops(l, index, &unit, draft);
         break;
     case SP_PASS_B:
     case SP_PASS_I:
         draft_backward(l, index, &unit, draft);
-        draft_hops(l, index, unit.hop, draft);
+        draft_hops(l, index, &unit, draft);
         break;
     case SP_PASS_W:
         sp_draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS, -unit.weight_held);

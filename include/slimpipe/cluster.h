@@ -13,8 +13,16 @@ struct sp_link {
     int64_t bytes_per_second; /* 0: unlimited */
 };
 
+/*
+ * What numbers are held in. bf16: 2 bytes, float32 main gradients and master copy, counted as the SlimPipe
+ * authors' planner does. float32: everything 4 bytes, no master copy, counted as the host backend holds it.
+ */
+enum sp_precision { SP_PRECISION_BF16, SP_PRECISION_FLOAT32 };
+extern const char *const sp_precision_names[]; /* "bf16", "float32", NULL */
+
 struct sp_cluster {
     char name[64];
+    enum sp_precision precision;
     int64_t gpus_per_node;
     int64_t matrix_flops;            /* peak dense bf16 FLOP/s; 1e15 fits */
     int64_t memory_bytes;            /* device memory; 0: no cap */

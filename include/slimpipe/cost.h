@@ -95,14 +95,16 @@ uint32_t sp_cost_host_port(const struct sp_cost *cost, uint32_t device);
 
 /* Bytes of one unit (stage, microbatch, slice) in device memory. */
 struct sp_unit_bytes {
-    int64_t activations; /* saved by F for the backward, K and V excluded unless offloaded; whole unit */
-    int64_t offloaded;   /* of these, what goes to host memory */
-    int64_t weight_held; /* stays from I until W, gradients saved for W included; may exceed activations */
-    int64_t kv;          /* the slice's keys and values, all layers of the stage */
-    int64_t kv_gradient; /* their gradient, in the plan's form */
-    int64_t recompute;   /* buffer while a backward runs */
-    int64_t hop;         /* a received or sent message's buffer */
-    int64_t logits;      /* one device's part of the slice's logits: S to T (or F to B of the last stage) */
+    int64_t activations;  /* saved by F for the backward, K and V excluded unless offloaded; whole unit */
+    int64_t offloaded;    /* of these, what goes to host memory */
+    int64_t weight_held;  /* stays from I until W, gradients saved for W included; may exceed activations */
+    int64_t weight_extra; /* beside activations from I's start until W, in place of recompute */
+    int64_t local_hop;    /* a result between two passes of one device, until the second has it */
+    int64_t kv;           /* the slice's keys and values, all layers of the stage */
+    int64_t kv_gradient;  /* their gradient, in the plan's form */
+    int64_t recompute;    /* buffer while a backward runs */
+    int64_t hop;          /* a received or sent message's buffer */
+    int64_t logits;       /* one device's part of the slice's logits: S to T (or F to B of the last stage) */
 };
 void sp_cost_unit_bytes(const struct sp_cost *cost, uint32_t stage, uint32_t slice,
                         struct sp_unit_bytes *ret_bytes);

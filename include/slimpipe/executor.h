@@ -107,6 +107,8 @@ struct sp_backend {
     /* Runs one compute instruction. inputs: the messages that it waits for, in the order of its waits. */
     enum sp_status (*run)(void *state, uint32_t instruction, const struct sp_parcel *inputs, int count,
                           struct sp_error *error);
+    /* After the messages that the instruction made were packed: what it held may go. Optional. */
+    enum sp_status (*end)(void *state, uint32_t instruction, struct sp_error *error);
     /* Fills a message, of the size that the program says. inputs: the messages that this one waits for. */
     enum sp_status (*pack)(void *state, uint32_t message, const struct sp_parcel *inputs, int count,
                            void *data, struct sp_error *error);
