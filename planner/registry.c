@@ -26,6 +26,13 @@ enum sp_status sp_schedule_check_any(const struct sp_shape *shape, struct sp_err
     return SP_OK;
 }
 
+double sp_schedule_bubble_fill(const struct sp_shape *shape)
+{
+    double fill = shape->devices - 1;
+
+    return fill / ((double)shape->slices * shape->chunks * shape->microbatches + fill);
+}
+
 uint32_t sp_schedule_device_v(const struct sp_shape *shape, uint32_t stage)
 {
     uint32_t p = shape->devices;

@@ -70,6 +70,23 @@ static void check_traits(const struct sp_schedule *schedule, const struct sp_sha
     }
 }
 
+/* A closed form of the bubble holds wherever the schedule supports the shape. */
+static void check_bubble(const struct sp_schedule *schedule, const struct sp_shape *shape,
+                         const struct sp_order *order)
+{
+    static const struct clock_rules equal = {.forward = 1000, .input = 1000, .weight = 1000};
+    struct clock_result result = clock_run(schedule, shape, order, &equal);
+    double busy = 0, bubble;
+
+    for (uint32_t d = 0; d < order->device_count; d++)
+        busy += (double)result.busy[d];
+    bubble = 1 - busy / ((double)result.makespan * order->device_count);
+    cr_assert_float_eq(bubble, schedule->bubble(shape), 1e-9,
+                       "%s p %u v %u m %u n %u g %u: bubble %f, stated %f", schedule->name, shape->devices,
+                       shape->chunks, shape->microbatches, shape->slices, shape->group, bubble,
+                       schedule->bubble(shape));
+}
+
 static bool same_pass(const struct sp_pass *a, const struct sp_pass *b)
 {
     return a->microbatch == b->microbatch && a->slice == b->slice && a->stage == b->stage &&
@@ -94,6 +111,8 @@ static void check_shape(const struct sp_schedule *schedule, const struct sp_shap
                    shape->microbatches, shape->slices, result.fault);
     check_offload(schedule, shape, &order);
     check_traits(schedule, shape, &order);
+    if (schedule->bubble)
+        check_bubble(schedule, shape, &order);
     cr_assert_eq(sp_schedule_order(schedule, shape, arena, &again, &error), SP_OK);
     passes = order.begin[order.device_count];
     cr_assert_arr_eq(order.begin, again.begin, (order.device_count + 1) * sizeof(*order.begin));

@@ -40,20 +40,13 @@ static enum sp_status order_overlapped(const struct sp_shape *shape, struct sp_o
     return SP_OK;
 }
 
-static double bubble(const struct sp_shape *shape)
-{
-    double fill = shape->devices - 1;
-
-    return fill / ((double)shape->microbatches + fill);
-}
-
 const struct sp_schedule sp_schedule_1f1b = {
     .name = "1f1b",
     .description = "one forward, one backward; p - r microbatches in flight on rank r",
     .source = "PipeDream-Flush, arXiv 2006.09503",
     .check = sp_schedule_check_any,
     .order = order,
-    .bubble = bubble,
+    .bubble = sp_schedule_bubble_fill,
 };
 
 const struct sp_schedule sp_schedule_1f1b_overlap = {

@@ -22,6 +22,18 @@ static enum sp_status order(const struct sp_shape *shape, struct sp_order_builde
     return SP_OK;
 }
 
+/* In a last group of fewer than p passes a chunk each but the last chunk waits for the first to come round.
+ */
+static double bubble(const struct sp_shape *shape)
+{
+    double p = shape->devices, n = shape->slices, v = shape->chunks;
+    double last = (shape->microbatches - 1) % shape->devices + 1;
+    double before = v * n * (shape->microbatches - last);
+    double span = before + (v - 1) * (last * n > p ? last * n : p) + last * n + p - 1;
+
+    return 1 - v * n * shape->microbatches / span;
+}
+
 const struct sp_schedule sp_schedule_forward_only = {
     .name = "forward-only",
     .description = "forward passes alone",
@@ -29,4 +41,5 @@ const struct sp_schedule sp_schedule_forward_only = {
     .traits = SP_SCHEDULE_SLICES | SP_SCHEDULE_CHUNKS | SP_SCHEDULE_FORWARD_ONLY,
     .check = sp_schedule_check_any,
     .order = order,
+    .bubble = bubble,
 };

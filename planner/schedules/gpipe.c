@@ -21,4 +21,5 @@ const struct sp_schedule sp_schedule_gpipe = {
     .source = "GPipe, arXiv 1811.06965",
     .check = sp_schedule_check_any,
     .order = order,
+    .bubble = sp_schedule_bubble_fill,
 };

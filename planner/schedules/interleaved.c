@@ -83,13 +83,6 @@ static enum sp_status order_overlapped(const struct sp_shape *shape, struct sp_o
     return SP_OK;
 }
 
-static double bubble(const struct sp_shape *shape)
-{
-    double fill = shape->devices - 1;
-
-    return fill / ((double)shape->chunks * shape->microbatches + fill);
-}
-
 const struct sp_schedule sp_schedule_interleaved = {
     .name = "interleaved",
     .description = "1F1B over v chunks per device, in groups of microbatches",
@@ -98,7 +91,7 @@ const struct sp_schedule sp_schedule_interleaved = {
     .default_chunks = 2,
     .check = check,
     .order = order,
-    .bubble = bubble,
+    .bubble = sp_schedule_bubble_fill,
 };
 
 const struct sp_schedule sp_schedule_interleaved_overlap = {

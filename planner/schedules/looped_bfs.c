@@ -23,6 +23,14 @@ static enum sp_status order(const struct sp_shape *shape, struct sp_order_builde
     return SP_OK;
 }
 
+/* With fewer than p microbatches each chunk but the last waits for the first one to come round. */
+static double bubble(const struct sp_shape *shape)
+{
+    double p = shape->devices, m = shape->microbatches, v = shape->chunks;
+
+    return 1 - v * m / ((v - 1) * (m > p ? m : p) + m + p - 1);
+}
+
 const struct sp_schedule sp_schedule_looped_bfs = {
     .name = "looped-bfs",
     .description = "all microbatches through one chunk after the other, then back",
@@ -31,4 +39,5 @@ const struct sp_schedule sp_schedule_looped_bfs = {
     .default_chunks = 2,
     .check = sp_schedule_check_any,
     .order = order,
+    .bubble = bubble,
 };

@@ -51,6 +51,9 @@ SP_SCHEDULE_LIST(X)
 /* `check` of a schedule that has no rule of its own. */
 enum sp_status sp_schedule_check_any(const struct sp_shape *shape, struct sp_error *error);
 
+/* `bubble` where a device idles only while the pipeline fills and drains: (p − 1)/(nvm + p − 1). */
+double sp_schedule_bubble_fill(const struct sp_shape *shape);
+
 /* `device` where stages run to and fro: the first p forth over the devices, the next p back, and so on. */
 uint32_t sp_schedule_device_v(const struct sp_shape *shape, uint32_t stage);
 

@@ -35,4 +35,5 @@ const struct sp_schedule sp_schedule_seq1f1b = {
     .traits = SP_SCHEDULE_SLICES,
     .check = sp_schedule_check_any,
     .order = order,
+    .bubble = sp_schedule_bubble_fill,
 };

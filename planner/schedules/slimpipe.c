@@ -89,13 +89,6 @@ static enum sp_status order(const struct sp_shape *shape, struct sp_order_builde
     return SP_OK;
 }
 
-static double bubble(const struct sp_shape *shape)
-{
-    double fill = shape->devices - 1;
-
-    return fill / ((double)shape->slices * shape->chunks * shape->microbatches + fill);
-}
-
 const struct sp_schedule sp_schedule_slimpipe = {
     .name = "slimpipe",
     .description = "slices of a microbatch through v chunks, one forward, one backward",
@@ -103,5 +96,5 @@ const struct sp_schedule sp_schedule_slimpipe = {
     .traits = SP_SCHEDULE_SLICES | SP_SCHEDULE_CHUNKS | SP_SCHEDULE_USES_WINDOW,
     .check = check,
     .order = order,
-    .bubble = bubble,
+    .bubble = sp_schedule_bubble_fill,
 };

@@ -30,4 +30,5 @@ const struct sp_schedule sp_schedule_terapipe = {
     .traits = SP_SCHEDULE_SLICES,
     .check = sp_schedule_check_any,
     .order = order,
+    .bubble = sp_schedule_bubble_fill,
 };
