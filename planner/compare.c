@@ -14,7 +14,7 @@
 #include "predict.h"
 
 /* Plans of a schedule that are refined: so many that fit; where none does, so many of the nearest. */
-enum { REFINED = 6, REFINED_OVER = 2 };
+enum { REFINED = 4, REFINED_OVER = 2 };
 
 /* Explicit costs are divided among chunks and slices; with so much the rounding does not show. */
 enum { LEAST_NS = 100000 };

@@ -40,9 +40,11 @@ static struct choices chunk_choices(const struct sp_knobs *knobs, const struct s
     struct choices choices = only(base->chunks ? base->chunks : first);
     int64_t layers = base->model ? base->model->layers : 0, p = devices(knobs);
 
-    if (base->chunks || !(schedule->traits & SP_SCHEDULE_CHUNKS))
+    if (!(schedule->traits & SP_SCHEDULE_CHUNKS))
+        return only(1);
+    if (base->chunks)
         return choices;
-    if (!base->model && base->cost_stages > 1)
+    if (!base->model && base->cost_stages > 1) /* one for each stage */
         return only(base->cost_stages / p);
     for (int64_t v = 1; v <= (layers % p == 0 && layers ? layers / p : 4); v++)
         if (layers % (p * v) == 0 && choices.count < CHOICES - 1)
@@ -58,22 +60,15 @@ static struct choices slice_choices(const struct sp_knobs *knobs, const struct s
     struct choices choices = {0};
     int64_t p = devices(knobs);
 
-    if (base->slices)
-        return only(base->slices);
     if (!(schedule->traits & SP_SCHEDULE_SLICES))
         return only(1);
+    if (base->slices)
+        return only(base->slices);
     add_choice(&choices, p);
     add_choice(&choices, 2 * p);
     add_choice(&choices, 4 * p);
     add_choice(&choices, (p + 1) / 2);
     return choices;
-}
-
-static struct choices window_choices(const struct sp_knobs *knobs, const struct sp_schedule *schedule)
-{
-    if (knobs->comparison->base.window || !(schedule->traits & SP_SCHEDULE_USES_WINDOW))
-        return only(knobs->comparison->base.window);
-    return (struct choices){.count = 2, .values = {2, 1}};
 }
 
 static struct choices group_choices(const struct sp_knobs *knobs, const struct sp_schedule *schedule)
@@ -167,19 +162,17 @@ static void append(struct sp_knobs *knobs, const struct sp_request *request)
 /* All combinations of what does not change the number of passes. */
 static void add_shape(struct sp_knobs *knobs, const struct sp_schedule *schedule, struct sp_request request)
 {
-    struct choices windows = window_choices(knobs, schedule), groups = group_choices(knobs, schedule);
+    struct choices groups = group_choices(knobs, schedule);
     struct choices memories = memory_choices(knobs, schedule), recomputes = recompute_choices(knobs);
 
-    for (int w = 0; w < windows.count; w++)
-        for (int g = 0; g < groups.count; g++)
-            for (int u = 0; u < memories.count; u++)
-                for (int r = 0; r < recomputes.count; r++) {
-                    request.window = (uint32_t)windows.values[w];
-                    request.group = (uint32_t)groups.values[g];
-                    request.memory_units = memories.values[u];
-                    request.recompute = (enum sp_recompute)recomputes.values[r];
-                    append(knobs, &request);
-                }
+    for (int g = 0; g < groups.count; g++)
+        for (int u = 0; u < memories.count; u++)
+            for (int r = 0; r < recomputes.count; r++) {
+                request.group = (uint32_t)groups.values[g];
+                request.memory_units = memories.values[u];
+                request.recompute = (enum sp_recompute)recomputes.values[r];
+                append(knobs, &request);
+            }
 }
 
 void sp_knobs_add(struct sp_knobs *knobs, const struct sp_schedule *schedule)
@@ -194,6 +187,7 @@ void sp_knobs_add(struct sp_knobs *knobs, const struct sp_schedule *schedule)
     for (int n = 0; n < slices.count; n++)
         for (int v = 0; v < chunks.count; v++) {
             request.slices = (uint32_t)slices.values[n];
+            request.slice_tokens = request.slices > 1 ? comparison->base.slice_tokens : NULL;
             request.chunks = (uint32_t)chunks.values[v];
             if (request.costs &&
                 !(request.costs = divide_costs(knobs, request.chunks ? request.chunks : 1, request.slices))) {
@@ -222,28 +216,59 @@ static bool is_default_vocabulary(const struct sp_schedule *schedule, int64_t vo
            (strcmp(schedule->name, "slimpipe") == 0 ? SP_VOCABULARY_SCATTER : SP_VOCABULARY_LAST);
 }
 
+/* Where the output layer runs, the request's own choice first. */
+static void refine_vocabulary(struct sp_knobs *knobs, const struct sp_schedule *schedule,
+                              struct sp_request request, bool with_own)
+{
+    struct choices vocabularies = vocabulary_choices(knobs);
+
+    if (with_own)
+        append(knobs, &request);
+    for (int v = 0; v < vocabularies.count; v++) {
+        if (is_default_vocabulary(schedule, vocabularies.values[v]))
+            continue;
+        request.vocabulary = (enum sp_vocabulary)vocabularies.values[v];
+        request.vocabulary_is_set = true;
+        append(knobs, &request);
+    }
+}
+
+static void refine_divisions(struct sp_knobs *knobs, const struct sp_schedule *schedule,
+                             struct sp_request request)
+{
+    const struct sp_request *base = &knobs->comparison->base;
+
+    if (request.slices > 1 && !base->slice_tokens && base->slice_division == SP_SLICES_EQUAL) {
+        request.slice_division = SP_SLICES_WORK;
+        refine_vocabulary(knobs, schedule, request, true);
+    } else if (request.slices == 1 && !base->stage_layers && base->stage_division == SP_STAGES_EQUAL) {
+        request.stage_division = SP_STAGES_WORK;
+        refine_vocabulary(knobs, schedule, request, true);
+    }
+}
+
 void sp_knobs_refine(struct sp_knobs *knobs, const struct sp_schedule *schedule,
                      const struct sp_request *request)
 {
-    struct choices vocabularies = vocabulary_choices(knobs);
     bool attends = request->model || request->costs->attention_permille > 0;
-    bool exchanges = attends && request->slices > 1 && devices(knobs) > 1 &&
-                     !(knobs->comparison->fixed & SP_FIXED_EXCHANGE);
-    struct sp_request refined;
+    struct sp_request refined = *request;
 
-    for (int v = -1; v < vocabularies.count; v++) {
-        if (v >= 0 && is_default_vocabulary(schedule, vocabularies.values[v]))
-            continue;
-        refined = *request;
-        if (v >= 0) {
-            refined.vocabulary = (enum sp_vocabulary)vocabularies.values[v];
-            refined.vocabulary_is_set = true;
+    if (!knobs->comparison->base.window && schedule->traits & SP_SCHEDULE_USES_WINDOW) {
+        refined.window = 1;
+        append(knobs, &refined);
+        refined.window = request->window;
+    }
+    refine_vocabulary(knobs, schedule, refined, false);
+    if (attends)
+        refine_divisions(knobs, schedule, refined);
+    if (!attends || request->slices == 1 || devices(knobs) == 1 ||
+        knobs->comparison->fixed & SP_FIXED_EXCHANGE)
+        return;
+    for (int x = 0; sp_exchange_policies[x]; x++) {
+        refined.exchange = sp_exchange_policies[x]->name;
+        if (strcmp(refined.exchange, "pairwise") == 0)
             append(knobs, &refined);
-        }
-        for (int x = 0; exchanges && sp_exchange_policies[x]; x++) {
-            refined.exchange = sp_exchange_policies[x]->name;
-            if (strcmp(refined.exchange, "none") != 0)
-                append(knobs, &refined);
-        }
+        else if (strcmp(refined.exchange, "none") != 0)
+            refine_vocabulary(knobs, schedule, refined, true);
     }
 }

@@ -18,11 +18,14 @@ struct sp_knobs {
 };
 
 /*
- * Appends all combinations of chunks, slices, window, group, memory and recompute, the schedule's own
- * defaults first; vocabulary and exchange are the base's. At least one.
+ * Appends all combinations of chunks, slices, group, memory and recompute, the schedule's own defaults
+ * first; the other knobs are the base's. At least one.
  */
 void sp_knobs_add(struct sp_knobs *knobs, const struct sp_schedule *schedule);
-/* Appends what differs from a request in vocabulary or exchange; may be none. */
+/*
+ * Appends what differs from a request in window, vocabulary, exchange, or in how slices or stages are
+ * divided; may be none.
+ */
 void sp_knobs_refine(struct sp_knobs *knobs, const struct sp_schedule *schedule,
                      const struct sp_request *request);
 

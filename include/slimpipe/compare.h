@@ -9,6 +9,10 @@
 #ifndef SLIMPIPE_COMPARE_H
 #define SLIMPIPE_COMPARE_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
 #include "slimpipe/planner.h"
 #include "slimpipe/search.h"
 
@@ -19,10 +23,10 @@ struct sp_compare_request {
      * entries, one per stage, they are divided by n alone, and give the v of all schedules.
      */
     struct sp_request base;
-    unsigned fixed; /* enum sp_search_fixed */
-    const char *const
-        *schedules; /* NULL-terminated; NULL: the registry, but for those that run no backward */
-    int threads;    /* 0: one per processor */
+    unsigned fixed;               /* enum sp_search_fixed */
+    const char *const *schedules; /* NULL-terminated; NULL: the registry, but for those that run no backward
+                                     or leave stages out */
+    int threads;                  /* 0: one per processor */
     /* Called now and then from the calling thread with the share of the work that is done, 0 … 1. */
     void (*progress)(void *context, double share);
     void *progress_context;
@@ -64,5 +68,21 @@ struct sp_compare_result {
 enum sp_status sp_compare_run(const struct sp_compare_request *request, struct sp_compare_result *ret_result,
                               struct sp_error *error) SP_MUST_CHECK;
 void sp_compare_finish(struct sp_compare_result *result);
+
+/*
+ * Outputs; errors of the stream are found by who closes it. A row's knobs in words, such as
+ * "selective, exchange optimal, window 1": what differs from the defaults, v and n left out. Returns text.
+ */
+char *sp_compare_knobs_text(const struct sp_compare_row *row, char *text, size_t size);
+/*
+ * For people: each schedule's best row, or with `front` the rows of the front; then those that do not fit,
+ * and those that are refused with the reason. 100 columns and the knobs.
+ */
+void sp_compare_write_table(const struct sp_compare_result *result, bool front, FILE *stream);
+/* Members of the open object: `rows`, an array with every row. */
+struct sp_json_writer;
+void sp_compare_write_json(const struct sp_compare_result *result, struct sp_json_writer *writer);
+/* A picture of time against peak memory: every plan, the best of each schedule by name, front and cap. */
+void sp_compare_write_svg(const struct sp_compare_result *result, const char *title, FILE *stream);
 
 #endif
