@@ -21,6 +21,8 @@ struct command {
 extern const struct command command_plan;
 extern const struct command command_simulate;
 extern const struct command command_check;
+extern const struct command command_compare;
+extern const struct command command_export;
 extern const struct command command_import;
 
 extern const struct command *const commands[]; /* NULL-terminated */

@@ -35,7 +35,7 @@ _slimpipe() {
     --model) words=$(_slimpipe_presets models) ;;
     --cluster) words=$(_slimpipe_presets clusters) ;;
     --profile) words=$(_slimpipe_presets profiles) ;;
-    --schedule) words=$(_slimpipe_section Schedules "$command") ;;
+    --schedule | --schedules) words=$(_slimpipe_section Schedules "$command") ;;
     --exchange) words=$(_slimpipe_section 'Exchange policies' "$command") ;;
     --recompute) words='none selective full' ;;
     --kv-gradient) words='compact expanded' ;;
@@ -43,7 +43,7 @@ _slimpipe() {
     --slice-division) words='equal work terapipe' ;;
     --stage-division) words='equal work' ;;
     --rules) words='links plain sender-blocks' ;;
-    --format) words='torch' ;;
+    --format) [ "$command" = export ] && words='torch torch-comms megatron primus chrome' || words='torch primus' ;;
     --unit-cost)
         words='forward= backward= weight= recompute= overlap= p2p= attention= activation= weight-held= output-forward= output-backward='
         compopt -o nospace ;;

@@ -14,15 +14,19 @@
 
 enum { KEY_UNIT_COST = FIRST_LONG_KEY };
 
+enum format { FORMAT_TORCH, FORMAT_PRIMUS };
+static const char *const formats[] = {"torch", "primus", NULL};
+
 struct arguments {
     struct usage usage;
     const char *file, *output;
     bool has_format;
+    enum format format;
     struct unit_costs costs;
 };
 
 static const struct argp_option options[] = {
-    {"format", 'f', "FORMAT", 0, "what FILE is: torch (CSV of PyTorch's pipelining schedules)", 0},
+    {"format", 'f', "FORMAT", 0, "what FILE is: torch or primus; see below", 0},
     {"unit-cost", KEY_UNIT_COST, "KEY=VALUE,...", 0, "what the passes cost; see below", 0},
     {"output", 'o', "FILE", 0, "write the plan there; default '-', standard output", 0},
     {0},
@@ -30,13 +34,15 @@ static const struct argp_option options[] = {
 
 static enum sp_status parse_option(struct arguments *arguments, int key, char *value, struct sp_error *error)
 {
-    static const char *const formats[] = {"torch", NULL};
-    int format;
+    int format = 0;
+    enum sp_status status;
 
     switch (key) {
     case 'f':
         arguments->has_format = true;
-        return value_choice("--format", value, formats, &format, error);
+        status = value_choice("--format", value, formats, &format, error);
+        arguments->format = (enum format)format;
+        return status;
     case 'o':
         arguments->output = value;
         return SP_OK;
@@ -51,8 +57,8 @@ static error_t parse_end(struct arguments *arguments)
     if (!arguments->file)
         return usage_fail(&arguments->usage, "expected a file");
     if (!arguments->has_format)
-        return usage_fail(&arguments->usage, "--format is missing: expected torch");
-    if (arguments->costs.stage_count == 0)
+        return usage_fail(&arguments->usage, "--format is missing: expected torch or primus");
+    if (arguments->costs.stage_count == 0 && arguments->format == FORMAT_TORCH)
         return usage_fail(&arguments->usage, "--unit-cost is missing: an order says nothing of costs");
     return 0;
 }
@@ -88,19 +94,34 @@ static const char doc[] =
     "      --unit-cost forward=5,backward=6,weight=4,p2p=1 -o plan.json\n"
     "  slimpipe import --format torch --unit-cost forward=1ms,backward=2ms \\\n"
     "      orders.csv | slimpipe simulate -\n"
+    "  slimpipe import --format primus timeline/ -o plan.json\n"
     "\n" UNIT_COST_HELP "\n"
-    "A CSV of PyTorch has one line per device, of cells such as 0F3, 2I0, 2W0, 1B4\n"
-    "and (2F5;5B1)OVERLAP_F_B. Communication (SEND_F, RECV_F, ...) is checked and\n"
-    "left out, since a plan's messages follow from its passes.";
+    "Formats:\n"
+    "  torch   CSV of PyTorch's pipelining schedules: one line per device, of cells\n"
+    "          such as 0F3, 2I0, 2W0, 1B4 and (2F5;5B1)OVERLAP_F_B. Communication\n"
+    "          (SEND_F, RECV_F, ...) is checked and left out, since a plan's messages\n"
+    "          follow from its passes.\n"
+    "  primus  a directory with a timeline of AMD Primus' pipeline simulator; its\n"
+    "          times are the costs, unless --unit-cost gives others.";
 
 static const struct argp argp = {.options = options, .parser = parse, .args_doc = "FILE", .doc = doc};
+
+static enum sp_status read_order(const struct arguments *arguments, struct sp_plan **ret_plan,
+                                 struct sp_error *error)
+{
+    const struct unit_costs *costs = &arguments->costs;
+
+    if (arguments->format == FORMAT_TORCH)
+        return sp_import_torch(arguments->file, &costs->costs, costs->stage_count, ret_plan, error);
+    return sp_import_primus(arguments->file, costs->stage_count ? &costs->costs : NULL, costs->stage_count,
+                            ret_plan, error);
+}
 
 static enum sp_status import(const struct arguments *arguments, struct sp_error *error)
 {
     const char *output = arguments->output ? arguments->output : "-";
     struct sp_plan *plan;
-    enum sp_status status =
-        sp_import_torch(arguments->file, &arguments->costs.costs, arguments->costs.stage_count, &plan, error);
+    enum sp_status status = read_order(arguments, &plan, error);
 
     if (status) {
         /* What the plan's own check found is wrong in the file as well. */

@@ -13,18 +13,6 @@
 #include "prediction.h"
 #include "search.h"
 
-static enum sp_status read_model(const struct plan_options *options, struct plan_inputs *inputs,
-                                 struct sp_error *error)
-{
-    enum sp_status status;
-
-    if ((status = sp_model_read(options->model, &inputs->model, error)) ||
-        (status = sp_cluster_read(options->cluster, &inputs->cluster, error)))
-        return status;
-    return sp_profile_read(options->profile ? options->profile : inputs->cluster.profile, &inputs->profile,
-                           error);
-}
-
 static enum sp_status write_plan(const struct plan_options *options, const struct prediction *prediction,
                                  struct sp_error *error)
 {
@@ -66,7 +54,7 @@ static enum sp_status plan_once(const struct plan_options *options, struct sp_er
     struct sp_search_result found = {.arena = NULL};
     enum sp_status status;
 
-    if (options->model && (status = read_model(options, &inputs, error)))
+    if ((status = plan_options_read(options, &inputs, error)))
         return status;
     if (options->search && (status = search(options, &inputs, &found, error)))
         return status;

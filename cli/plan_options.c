@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "slimpipe/arena.h"
+#include "slimpipe/interchange.h"
 
 #include "values.h"
 
@@ -51,7 +52,7 @@ enum key {
 enum { HELP_WIDTH = 78, HELP_NAME_WIDTH = 20, MOST_TOKENS_LOG = 48 };
 #define MOST_TOKENS (INT64_C(1) << MOST_TOKENS_LOG)
 
-static const struct argp_option argp_options[] = {
+static const struct argp_option shared_options[] = {
     {NULL, 0, NULL, 0, "What is trained, and on what:", 1},
     {"model", KEY_MODEL, "MODEL", 0, "a preset's name, or a config.json as on Hugging Face", 1},
     {"cluster", KEY_CLUSTER, "CLUSTER", 0, "a preset's name, or a cluster file", 1},
@@ -78,7 +79,8 @@ static const struct argp_option argp_options[] = {
     {"group-size", KEY_GROUP_SIZE, "N", 0, "interleaved: microbatches of a group", 3},
     {"max-held", KEY_MAX_HELD, "N", 0,
      "automatic schedules: microbatches that a device may hold, such as 2.5", 3},
-    {"stage-layers", KEY_STAGE_LAYERS, "N,N,...", 0, "layers of each stage, where they differ", 3},
+    {"stage-layers", KEY_STAGE_LAYERS, "N,N,...", 0,
+     "layers of each stage, where they differ; or a Megatron-LM layout, as 'Ett|(t*3|)*6ttL'", 3},
     {"stage-division", KEY_STAGE_DIVISION, "HOW", 0, "equal (default) numbers of layers, or work", 3},
     {"exchange", KEY_EXCHANGE, "POLICY", 0, "who computes the attention of whom; default none", 3},
     {NULL, 0, NULL, 0, "Memory:", 4},
@@ -88,6 +90,10 @@ static const struct argp_option argp_options[] = {
     {"vocabulary", KEY_VOCABULARY, "WHERE", 0,
      "output layer: last, scatter, shard1, shard2 or tiled; default scatter for slimpipe with a model", 4},
     {"memory-cap", KEY_MEMORY_CAP, "BYTES", 0, "per GPU; default: the cluster's memory; 0: none", 4},
+    {0},
+};
+
+static const struct argp_option own_options[] = {
     {NULL, 0, NULL, 0, "Search, which leaving out --pp starts too:", 5},
     {"search", KEY_SEARCH, NULL, 0, "search for all that is not given; what is given is kept", 5},
     {"top", KEY_TOP, "N", 0, "plans to show; default 5", 5},
@@ -174,12 +180,19 @@ static enum sp_status parse_exchange(struct plan_options *options, const char *v
     return SP_OK;
 }
 
+/* Numbers, or the layout that Megatron-LM's --pipeline-model-parallel-layout takes. */
 static enum sp_status parse_stage_layers(struct plan_options *options, const char *value,
                                          struct sp_error *error)
 {
     int64_t *list;
-    enum sp_status status =
-        value_list("--stage-layers", value, 0, UINT16_MAX, &options->stage_layer_count, &list, error);
+    enum sp_status status;
+
+    if (*value == 'E') {
+        sp_free(options->stage_layers);
+        options->stage_layers = NULL;
+        return sp_megatron_layout_parse(value, &options->stage_layer_count, &options->stage_layers, error);
+    }
+    status = value_list("--stage-layers", value, 0, UINT16_MAX, &options->stage_layer_count, &list, error);
 
     if (status)
         return status;
@@ -250,7 +263,7 @@ static enum sp_status parse_option(struct plan_options *options, int key, const 
     return parse_special(options, key, value, error);
 }
 
-static enum sp_status check_inputs(struct plan_options *options, struct sp_error *error)
+static enum sp_status check_inputs(const struct plan_options *options, struct sp_error *error)
 {
     bool has_costs = options->costs.stage_count > 0;
 
@@ -264,17 +277,6 @@ static enum sp_status check_inputs(struct plan_options *options, struct sp_error
         return sp_error_set(error, SP_INPUT, "--cluster and --profile need --model");
     if (!options->pipeline && has_costs)
         return sp_error_set(error, SP_INPUT, "--pp is missing: expected the number of pipeline devices");
-    if (!options->pipeline && !options->gpus)
-        return sp_error_set(error, SP_INPUT, "expected --pp, or --gpus to search for the best configuration");
-    options->search |= !options->pipeline;
-    if (options->search && has_costs)
-        return sp_error_set(error, SP_INPUT, "--search needs --model");
-    if (options->search && !options->gpus)
-        return sp_error_set(error, SP_INPUT, "--search needs --gpus");
-    if (!options->search && (options->top || options->json || options->threads))
-        return sp_error_set(error, SP_INPUT, "--top, --threads and --json belong to --search");
-    if (!options->top)
-        options->top = 5;
     return SP_OK;
 }
 
@@ -290,21 +292,64 @@ static enum sp_status check_lists(struct plan_options *options, struct sp_error 
     return SP_OK;
 }
 
+enum sp_status plan_options_check(struct plan_options *options, struct sp_error *error)
+{
+    enum sp_status status = check_inputs(options, error);
+
+    return status ? status : check_lists(options, error);
+}
+
+static error_t parse_shared(int key, char *value, struct argp_state *state)
+{
+    struct plan_options *options = state->input;
+
+    if (key < FIRST_LONG_KEY || key >= KEY_END)
+        return ARGP_ERR_UNKNOWN;
+    return usage_status(&options->usage, parse_option(options, key, value, &options->usage.error));
+}
+
+const struct argp plan_options_argp = {.options = shared_options, .parser = parse_shared};
+
+static enum sp_status check_search(struct plan_options *options, struct sp_error *error)
+{
+    if (!options->pipeline && !options->gpus)
+        return sp_error_set(error, SP_INPUT, "expected --pp, or --gpus to search for the best configuration");
+    options->search |= !options->pipeline;
+    if (options->search && !options->model)
+        return sp_error_set(error, SP_INPUT, "--search needs --model");
+    if (options->search && !options->gpus)
+        return sp_error_set(error, SP_INPUT, "--search needs --gpus");
+    if (!options->search && (options->top || options->json || options->threads))
+        return sp_error_set(error, SP_INPUT, "--top, --threads and --json belong to --search");
+    if (!options->top)
+        options->top = 5;
+    return SP_OK;
+}
+
 static error_t parse(int key, char *value, struct argp_state *state)
 {
     struct plan_options *options = state->input;
     struct sp_error *error = &options->usage.error;
     enum sp_status status;
 
-    if (key == ARGP_KEY_ARG)
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = options;
+        return 0;
+    case ARGP_KEY_ARG:
         return usage_fail(&options->usage, "'%s': expected options only; -o names the plan's file", value);
-    if (key == ARGP_KEY_END)
-        (void)((status = check_inputs(options, error)) || (status = check_lists(options, error)));
-    else if (key == KEY_OUTPUT || (key >= FIRST_LONG_KEY && key < KEY_END))
-        status = parse_option(options, key, value, error);
-    else
+    case ARGP_KEY_END:
+        (void)((status = plan_options_check(options, error)) || (status = check_search(options, error)));
+        return usage_status(&options->usage, status);
+    case KEY_OUTPUT:
+    case KEY_SEARCH:
+    case KEY_TOP:
+    case KEY_THREADS:
+    case KEY_JSON:
+        return usage_status(&options->usage, parse_option(options, key, value, error));
+    default:
         return ARGP_ERR_UNKNOWN;
-    return usage_status(&options->usage, status);
+    }
 }
 
 /* An indented name, and its text beside it, in lines of HELP_WIDTH. */
@@ -322,8 +367,7 @@ static void print_entry(FILE *stream, const char *name, const char *text)
     fputc('\n', stream);
 }
 
-/* The registries' own lines close the help. */
-static char *filter_help(int key, const char *text, void *input)
+char *plan_options_help(int key, const char *text, void *input)
 {
     char *help = NULL;
     size_t size;
@@ -360,8 +404,12 @@ static const char doc[] =
     "Sizes take K, M and G: 512K tokens are 524288.\n"
     "\n" UNIT_COST_HELP;
 
-static const struct argp argp = {
-    .options = argp_options, .parser = parse, .doc = doc, .help_filter = filter_help};
+static const struct argp_child children[] = {{.argp = &plan_options_argp}, {0}};
+static const struct argp argp = {.options = own_options,
+                                 .parser = parse,
+                                 .doc = doc,
+                                 .children = children,
+                                 .help_filter = plan_options_help};
 
 bool plan_options_parse(struct plan_options *options, int argc, char **argv)
 {
@@ -373,6 +421,20 @@ void plan_options_finish(struct plan_options *options)
     unit_costs_finish(&options->costs);
     sp_free(options->slice_tokens);
     sp_free(options->stage_layers);
+}
+
+enum sp_status plan_options_read(const struct plan_options *options, struct plan_inputs *ret_inputs,
+                                 struct sp_error *error)
+{
+    enum sp_status status;
+
+    if (!options->model)
+        return SP_OK;
+    if ((status = sp_model_read(options->model, &ret_inputs->model, error)) ||
+        (status = sp_cluster_read(options->cluster, &ret_inputs->cluster, error)))
+        return status;
+    return sp_profile_read(options->profile ? options->profile : ret_inputs->cluster.profile,
+                           &ret_inputs->profile, error);
 }
 
 void plan_options_request(const struct plan_options *options, const struct plan_inputs *inputs,

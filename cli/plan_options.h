@@ -44,6 +44,19 @@ struct plan_inputs {
 bool plan_options_parse(struct plan_options *options, int argc, char **argv);
 void plan_options_finish(struct plan_options *options);
 
+/*
+ * For other commands with these options: all but those of the search and the output, as a child parser whose
+ * input is a struct plan_options; what to check at ARGP_KEY_END; and the help_filter that lists the
+ * registries.
+ */
+extern const struct argp plan_options_argp;
+enum sp_status plan_options_check(struct plan_options *options, struct sp_error *error) SP_MUST_CHECK;
+char *plan_options_help(int key, const char *text, void *input);
+
+/* Reads the model, its cluster and profile, if a model is given. */
+enum sp_status plan_options_read(const struct plan_options *options, struct plan_inputs *ret_inputs,
+                                 struct sp_error *error) SP_MUST_CHECK;
+
 /* The request borrows from both; inputs are filled where a model is given. */
 void plan_options_request(const struct plan_options *options, const struct plan_inputs *inputs,
                           struct sp_request *ret_request);
