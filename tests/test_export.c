@@ -477,6 +477,64 @@ Test(export, primus_times_become_costs)
     sp_plan_destroy(plan);
 }
 
+static void write_file(const char *folder, const char *name, const char *text)
+{
+    char path[96];
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+#define PRIMUS_CONFIG "{\"pp_size\": 1, \"vpp_size\": 1, \"micro_batches\": 1}"
+#define PRIMUS_RANK(starts, ends, chunk)                                                                     \
+    "{\"0\": {\"fwd_start\": [" starts "], \"fwd_end\": [" ends                                              \
+    "], \"fwd_minibatch\": [0], \"fwd_chunk\": [" chunk                                                      \
+    "], \"bwd_start\": [2], \"bwd_end\": [4], \"bwd_minibatch\": [0], \"bwd_chunk\": [0], \"wgrad_start\": " \
+    "[], "                                                                                                   \
+    "\"wgrad_end\": [], \"wgrad_minibatch\": [], \"wgrad_chunk\": []}}"
+
+Test(export, refuses_bad_timelines_of_primus)
+{
+    static const struct {
+        const char *config, *rank, *part; /* part: of the message, "" where it is fine */
+    } rows[] = {
+        {PRIMUS_CONFIG, PRIMUS_RANK("0", "2", "0"), ""},
+        {"{\"pp_size\": 0, \"vpp_size\": 1, \"micro_batches\": 1}", PRIMUS_RANK("0", "2", "0"), "expected"},
+        {"{\"pp_size\": 1, \"micro_batches\": 1}", PRIMUS_RANK("0", "2", "0"), "vpp_size"},
+        {"{\"pp_size\": 2, \"vpp_size\": 1, \"micro_batches\": 1}", PRIMUS_RANK("0", "2", "0"),
+         "cannot open"},
+        {"{\"pp_size\": 1, \"vpp_size\": 1, \"micro_batches\": 9}", PRIMUS_RANK("0", "2", "0"), "too few"},
+        {PRIMUS_CONFIG, PRIMUS_RANK("0", "2, 3", "0"), "as many entries"},
+        {PRIMUS_CONFIG, PRIMUS_RANK("3", "2", "0"), "expected"},
+        {PRIMUS_CONFIG, PRIMUS_RANK("0", "2", "1"), "expected"},
+        {PRIMUS_CONFIG, PRIMUS_RANK("true", "2", "0"), "expected"},
+        {PRIMUS_CONFIG, PRIMUS_RANK("5", "6", "0"), "0B0"}, /* its backward before it */
+        {PRIMUS_CONFIG, "{}", "iteration"},
+        {PRIMUS_CONFIG, "{\"0\": {}}", "fwd_start"},
+        {PRIMUS_CONFIG, "{\"0\": 1}", "fwd_start"},
+        {PRIMUS_CONFIG, "[", "pp_rank_0"},
+    };
+
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char folder[] = "/tmp/test_export_XXXXXX", text[1400];
+        struct sp_plan *plan = NULL;
+        struct sp_error error;
+        cr_assert_not_null(mkdtemp(folder));
+        write_file(folder, "config.json", rows[i].config);
+        write_file(folder, "pp_rank_0.json", rows[i].rank);
+        enum sp_status status = sp_import_primus(folder, NULL, 0, &plan, &error);
+        remove_directory(folder, 1);
+        cr_expect_eq(status == SP_OK, *rows[i].part == '\0', "row %zu: %s", i, error.message);
+        if (status != SP_OK)
+            cr_expect_not_null(strstr(sp_error_text(&error, text, sizeof(text)), rows[i].part), "row %zu: %s",
+                               i, text);
+        sp_plan_destroy(plan);
+    }
+}
+
 Test(export, survives_short_memory)
 {
     struct sp_plan *plan = make_named("dualpipev", 4, 2, 1, 10);
