@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs what is missing, builds slimpipe, then plans and simulates Llama 3.1 70B at a context of 512K tokens on 128 H100s.
+# Installs what is missing, builds slimpipe, then plans and simulates Llama 3.1 70B at a context of 512K tokens on 128 H100s:
+# first with every knob given, then with none.
 set -eu
 cd "$(dirname "$0")"
 
@@ -20,10 +21,13 @@ show slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 --seq-len 512
     --tp 4 --cp 2 --pp 16 --vpp 5 --slices 32 --recompute selective --exchange pairwise -o out/plan.json
 show slimpipe check out/plan.json
 show slimpipe simulate out/plan.json --text --svg out/timeline.svg --timeline out/timeline.json
+show slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 --seq-len 512K --batch-tokens 4M -o out/best.json
+show slimpipe simulate out/best.json --text --svg out/best.svg
 
 cat <<EOF
 
 out/plan.json      the plan
 out/timeline.svg   the picture
 out/timeline.json  the timeline, for https://ui.perfetto.dev
+out/best.json      the plan that a search over everything found, and out/best.svg its picture
 EOF
