@@ -155,25 +155,55 @@ static bool must_visit(const struct planner *planner, uint32_t stage)
     return planner->visits[stage] + planner->left <= planner->least;
 }
 
-static bool may_skip(const struct planner *planner, uint32_t from, uint32_t to, bool evenly)
+/* The first stage that the one before `stage` on a path may be. */
+static uint32_t first_before(const struct planner *planner, uint32_t stage, bool evenly)
 {
-    for (uint32_t stage = from + 1; evenly && stage < to; stage++)
-        if (must_visit(planner, stage))
-            return false;
-    return true;
+    uint32_t before = stage;
+
+    while (before > 0 && !(evenly && before < stage && must_visit(planner, before)))
+        before--;
+    return before;
+}
+
+/* The node of the stages first … stage − 1 whose k-th forward ends first; p: none. */
+static uint32_t earliest_from(const struct planner *planner, uint32_t k, uint32_t first, uint32_t stage)
+{
+    uint32_t p = planner->shape->devices, best = p;
+    const struct label *labels = planner->labels + (size_t)k * p;
+
+    for (uint32_t from = 0; from < p; from++) {
+        uint32_t at = from % planner->stages;
+        if (at >= first && at < stage && labels[from].finish >= 0 &&
+            (best == p || labels[from].finish < labels[best].finish))
+            best = from;
+    }
+    return best;
+}
+
+/* The steps to all nodes of a stage as the k-th. Where all hops are equal, the earliest node before is best.
+ */
+static void reach_stage(struct planner *planner, uint32_t k, uint32_t stage, bool evenly)
+{
+    uint32_t p = planner->shape->devices, first = first_before(planner, stage, evenly);
+    uint32_t earliest = planner->shape->link_ns ? p : earliest_from(planner, k - 1, first, stage);
+
+    for (uint32_t node = stage; node < p; node += planner->stages) {
+        if (earliest < p)
+            relax(planner, k, earliest, node);
+        for (uint32_t from = 0; planner->shape->link_ns && from < p; from++)
+            if (from % planner->stages >= first && from % planner->stages < stage)
+                relax(planner, k, from, node);
+    }
 }
 
 /* The best path with its stages in order; evenly: such that all stages can still be visited equally often. */
 static int64_t find_path(struct planner *planner, bool evenly)
 {
-    uint32_t p = planner->shape->devices, s = planner->stages;
-
     clear_labels(planner);
     for (uint32_t k = 1; k < planner->length; k++)
-        for (uint32_t node = 0; node < p; node++)
-            for (uint32_t from = 0; from < p && may_visit(planner, k, node % s, evenly); from++)
-                if (from % s < node % s && may_skip(planner, from % s, node % s, evenly))
-                    relax(planner, k, from, node);
+        for (uint32_t stage = k; stage < planner->stages; stage++)
+            if (may_visit(planner, k, stage, evenly))
+                reach_stage(planner, k, stage, evenly);
     return read_labels(planner, planner->nodes);
 }
 

@@ -29,51 +29,48 @@ static uint32_t group_size(uint32_t slices, uint32_t devices)
     return g;
 }
 
-struct unit {
-    uint32_t microbatch, chunk, slice;
+/* A place in the sequence of units: of a microbatch, counted in the forward order. */
+struct place {
+    uint32_t microbatch, unit;
 };
 
-/* Unit k of the forward order. */
-static struct unit unit_at(const struct sp_shape *shape, uint32_t group, uint64_t k)
+static void advance(struct place *place, uint32_t per_microbatch)
 {
-    uint32_t per_microbatch = shape->slices * shape->chunks;
-    uint32_t place = (uint32_t)(k % per_microbatch);
-    uint32_t cycle = place / (group * shape->chunks);
-
-    return (struct unit){.microbatch = (uint32_t)(k / per_microbatch),
-                         .chunk = place / group % shape->chunks,
-                         .slice = cycle * group + place % group};
+    if (++place->unit == per_microbatch) {
+        place->unit = 0;
+        place->microbatch++;
+    }
 }
 
-/* The k-th backward: within each microbatch the forward order reversed. */
-static struct unit backward_unit_at(const struct sp_shape *shape, uint32_t group, uint64_t k)
+static void push(const struct sp_shape *shape, struct sp_order_builder *builder, uint32_t group, uint32_t r,
+                 enum sp_pass_kind kind, struct place place)
 {
-    uint32_t per_microbatch = shape->slices * shape->chunks;
-    uint64_t first = k / per_microbatch * per_microbatch;
+    uint32_t p = shape->devices, v = shape->chunks, per_microbatch = shape->slices * v;
+    uint32_t unit = kind == SP_PASS_F ? place.unit : per_microbatch - 1 - place.unit;
+    uint32_t round = unit / group, chunk = round % v, cycle = round / v;
 
-    return unit_at(shape, group, first + per_microbatch - 1 - (k - first));
+    sp_order_push(builder, r, kind, chunk * p + r, place.microbatch, cycle * group + (unit - round * group));
 }
 
 static void order_rank(const struct sp_shape *shape, uint32_t group, uint32_t r,
                        struct sp_order_builder *builder)
 {
-    uint64_t per_microbatch = (uint64_t)shape->slices * shape->chunks;
-    uint64_t units = per_microbatch * shape->microbatches;
+    uint32_t per_microbatch = shape->slices * shape->chunks;
+    uint64_t units = (uint64_t)per_microbatch * shape->microbatches;
     uint64_t window = shape->window ? shape->window : AUTHORS_WINDOW;
     uint64_t ahead = per_microbatch + window * (shape->devices - 1 - r) - 1;
+    struct place forward = {0, 0}, backward = {0, 0};
 
     if (ahead > units - 1)
         ahead = units - 1;
     for (uint64_t k = 0; k < units + ahead; k++) {
         if (k < units) {
-            struct unit unit = unit_at(shape, group, k);
-            sp_order_push(builder, r, SP_PASS_F, unit.chunk * shape->devices + r, unit.microbatch,
-                          unit.slice);
+            push(shape, builder, group, r, SP_PASS_F, forward);
+            advance(&forward, per_microbatch);
         }
         if (k >= ahead) {
-            struct unit unit = backward_unit_at(shape, group, k - ahead);
-            sp_order_push(builder, r, SP_PASS_B, unit.chunk * shape->devices + r, unit.microbatch,
-                          unit.slice);
+            push(shape, builder, group, r, SP_PASS_B, backward);
+            advance(&backward, per_microbatch);
         }
     }
 }

@@ -8,9 +8,11 @@
 #include "schedules.h"
 #include "slimpipe/arena.h"
 
-enum { STEPS = 5, KEPT = 6, MOST_DEVICES = 128 };
+enum { STEPS = 5, KEPT = 6, MOST_DEVICES = 64 };
 /* Microbatches per device that show what a block is worth. */
 enum { TRIAL = 2 };
+/* Recipes tried, times devices. */
+enum { TRIED_PASSES = 4096 };
 
 static enum sp_status check(const struct sp_shape *shape, struct sp_error *error)
 {
@@ -150,7 +152,10 @@ static void keep(struct search *search, const struct choice *choice)
 
 static enum sp_status try_recipes(struct search *search, struct sp_error *error)
 {
-    for (size_t k = 0; k < search->recipe_count; k++) {
+    /* A long pipe takes longer to try; then some of its many recipes stand for all. */
+    size_t stride = 1 + search->recipe_count * search->shape->devices / TRIED_PASSES;
+
+    for (size_t k = 0; k < search->recipe_count; k += stride) {
         struct choice choice = {.recipe = search->recipes[k]};
         struct sp_block_result result;
         enum sp_status status;
