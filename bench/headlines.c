@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../planner/predict.h"
 #include "slimpipe/format.h"
 #include "slimpipe/search.h"
-#include "slimpipe/sim.h"
 
 struct inputs {
     struct sp_model model;
@@ -93,33 +93,17 @@ static struct sp_request base_request(const struct inputs *in, int gpus, int64_t
 /* Simulated time of a fixed configuration; NAN and the reason where it cannot be had. */
 static double fixed_seconds(const struct sp_request *request, double *ret_mfu, char *why, size_t size)
 {
-    struct sp_plan *plan = NULL;
-    struct sp_program *program = NULL;
-    struct sp_timeline timeline = {.start_ns = NULL};
-    struct sp_metrics metrics = {.devices = NULL};
-    double seconds = NAN;
-    enum sp_status status = sp_plan_compose(request, &plan, &error);
-    if (status == SP_OK)
-        status = sp_program_create(plan, &program, &error);
-    if (status == SP_OK)
-        status = sp_program_check_memory(program, &error);
-    if (status == SP_OK)
-        status = sp_timeline_init(&timeline, program, "predicted", &error);
-    if (status == SP_OK)
-        status = sp_sim_run(program, SP_SIM_LINKS, &timeline, &error);
-    if (status == SP_OK)
-        status = sp_metrics_init(&metrics, &timeline, 0, &error);
-    if (status == SP_OK) {
-        seconds = 1e-9 * (double)metrics.makespan_ns;
-        *ret_mfu = metrics.mfu;
-    } else {
-        snprintf(why, size, "%s", status == SP_INFEASIBLE ? "does not fit" : error.message);
+    struct sp_predicted predicted;
+    if (sp_predict(request, &predicted, &error) != SP_OK) {
+        snprintf(why, size, "%s", error.message);
+        return NAN;
     }
-    sp_metrics_finish(&metrics);
-    sp_timeline_finish(&timeline);
-    sp_program_destroy(program);
-    sp_plan_destroy(plan);
-    return seconds;
+    if (predicted.peak_bytes > request->memory_cap_bytes) {
+        snprintf(why, size, "needs %s", sp_format_bytes(predicted.peak_bytes).text);
+        return NAN;
+    }
+    *ret_mfu = predicted.mfu;
+    return 1e-9 * (double)predicted.time_ns;
 }
 
 static void print_degrees(const struct sp_request *request)

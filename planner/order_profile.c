@@ -2,8 +2,7 @@
 /* What an order does whatever its passes cost: units held, and idle time with equal passes. */
 #include "candidate.h"
 #include "order_builder.h"
-
-#include "slimpipe/sim.h"
+#include "predict.h"
 
 /* Slices of KV gradient that a backward adds and drops (program/changes.c has the same rule in bytes). */
 static uint32_t gradient_added(const struct sp_pass *pass, uint32_t slices, bool expanded)
@@ -53,25 +52,10 @@ static enum sp_status simulate_idle(const struct sp_schedule *schedule, const st
                                        .group = shape->group,
                                        .memory_units = shape->memory_units,
                                        .microbatches = shape->microbatches};
-    struct sp_plan *plan = NULL;
-    struct sp_program *program = NULL;
-    struct sp_timeline timeline = {.start_ns = NULL};
-    struct sp_metrics metrics = {.devices = NULL};
-    enum sp_status status = sp_plan_compose(&request, &plan, error);
+    struct sp_predicted predicted;
+    enum sp_status status = sp_predict(&request, &predicted, error);
     if (status == SP_OK)
-        status = sp_program_create(plan, &program, error);
-    if (status == SP_OK)
-        status = sp_timeline_init(&timeline, program, "predicted", error);
-    if (status == SP_OK)
-        status = sp_sim_run(program, SP_SIM_PLAIN, &timeline, error);
-    if (status == SP_OK)
-        status = sp_metrics_init(&metrics, &timeline, 0, error);
-    if (status == SP_OK)
-        *ret_idle = metrics.bubble_mean_idle;
-    sp_metrics_finish(&metrics);
-    sp_timeline_finish(&timeline);
-    sp_program_destroy(program);
-    sp_plan_destroy(plan);
+        *ret_idle = predicted.bubble_mean_idle;
     return status;
 }
 

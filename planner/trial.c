@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "slimpipe/sim.h"
+#include "predict.h"
 
 enum { ATTEMPTS = 4 };
 
@@ -43,63 +43,20 @@ static enum sp_status spread(const struct candidate *candidate, const struct ass
     return SP_OK;
 }
 
-static enum sp_status measure(struct sp_program *program, struct sp_found *found, struct sp_error *error)
-{
-    struct sp_timeline timeline = {.start_ns = NULL};
-    struct sp_metrics metrics = {.devices = NULL};
-    int64_t bound = 0;
-    enum sp_status status = sp_timeline_init(&timeline, program, "predicted", error);
-    if (status == SP_OK)
-        status = sp_sim_run(program, SP_SIM_LINKS, &timeline, error);
-    if (status == SP_OK)
-        status = sp_plan_bound(program, &bound, error);
-    if (status == SP_OK)
-        status = sp_metrics_init(&metrics, &timeline, bound, error);
-    if (status == SP_OK) {
-        found->time_ns = metrics.makespan_ns;
-        found->bound_ns = bound;
-        found->mfu = metrics.mfu;
-        found->bubble = metrics.bubble_mean_idle;
-        found->peak_bytes = 0;
-        for (uint32_t d = 0; d < metrics.device_count; d++)
-            if (metrics.devices[d].memory.peak_bytes > found->peak_bytes)
-                found->peak_bytes = metrics.devices[d].memory.peak_bytes;
-    }
-    sp_metrics_finish(&metrics);
-    sp_timeline_finish(&timeline);
-    return status;
-}
-
-static int64_t peak_of(const struct sp_program *program)
-{
-    int64_t peak = 0;
-    for (uint32_t d = 0; d < program->device_count; d++) {
-        struct sp_device_memory memory;
-        sp_program_memory(program, d, &memory);
-        if (memory.peak_bytes > peak)
-            peak = memory.peak_bytes;
-    }
-    return peak;
-}
-
 /* SP_INFEASIBLE with the overshoot where the plan does not fit. */
 static enum sp_status plan_and_measure(const struct sp_request *request, struct trial *trial)
 {
-    struct sp_plan *plan = NULL;
-    struct sp_program *program = NULL;
-    enum sp_status status = sp_plan_compose(request, &plan, &trial->error);
-    if (status == SP_OK)
-        status = sp_program_create(plan, &program, &trial->error);
-    if (status == SP_OK && request->memory_cap_bytes) {
-        trial->overshoot = peak_of(program) - request->memory_cap_bytes;
-        if (trial->overshoot > 0)
-            status = SP_INFEASIBLE;
-    }
-    if (status == SP_OK)
-        status = measure(program, &trial->found, &trial->error);
-    sp_program_destroy(program);
-    sp_plan_destroy(plan);
-    return status;
+    struct sp_predicted predicted;
+    enum sp_status status = sp_predict(request, &predicted, &trial->error);
+    if (status != SP_OK)
+        return status;
+    trial->overshoot = request->memory_cap_bytes ? predicted.peak_bytes - request->memory_cap_bytes : 0;
+    trial->found.time_ns = predicted.time_ns;
+    trial->found.bound_ns = predicted.bound_ns;
+    trial->found.peak_bytes = predicted.peak_bytes;
+    trial->found.mfu = predicted.mfu;
+    trial->found.bubble = predicted.bubble_mean_idle;
+    return trial->overshoot > 0 ? SP_INFEASIBLE : SP_OK;
 }
 
 void sp_trial_run(const struct sp_search_request *search, const struct candidate *candidate,
