@@ -24,6 +24,7 @@ extern const struct command command_check;
 extern const struct command command_compare;
 extern const struct command command_export;
 extern const struct command command_import;
+extern const struct command command_validate;
 
 extern const struct command *const commands[]; /* NULL-terminated */
 const struct command *command_find(const char *name);

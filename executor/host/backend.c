@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../registry.h"
+#include "measure.h"
 
 static const char *probe(void)
 {
@@ -352,4 +353,6 @@ const struct sp_backend sp_backend_host = {
     .end = end,
     .pack = pack,
     .tensor = tensor,
+    .measure_layer = sp_host_measure_layer,
+    .measure_rates = sp_host_measure_rates,
 };

@@ -92,6 +92,14 @@ struct sp_device {
                               struct sp_error *error);
 };
 
+/* Of one layer over a slice, forward and backward with weights: all but the attention; the attention. */
+struct sp_layer_measure {
+    int64_t linear_ns, attention_ns;
+};
+struct sp_machine_measure {
+    int64_t matrix_flops, memory_bytes_per_second; /* what one device reaches at best */
+};
+
 struct sp_backend {
     const char *name, *description;
     /* NULL where it can run here, else why not: static text. */
@@ -116,6 +124,11 @@ struct sp_backend {
     enum sp_status (*copy)(void *state, uint32_t instruction, struct sp_error *error);
     /* The index-th tensor of the device; false beyond the last. Optional. */
     bool (*tensor)(void *state, int index, struct sp_tensor *ret_tensor);
+    /* For calibration; past: tokens before the slice. Both, or neither. */
+    enum sp_status (*measure_layer)(const struct sp_model *model, int64_t sequences, int64_t tokens,
+                                    int64_t past, struct sp_layer_measure *ret_measure,
+                                    struct sp_error *error);
+    enum sp_status (*measure_rates)(struct sp_machine_measure *ret_measure, struct sp_error *error);
 };
 
 /* NULL-terminated. */
@@ -165,6 +178,15 @@ struct sp_transport {
 };
 extern const struct sp_transport *const sp_transports[];
 const struct sp_transport *sp_transport_find(const char *name);
+
+/*
+ * Measures the machine at the plan's shapes (model, sequences, slice sizes), on the calling thread: the
+ * plan's cluster and profile with rates and efficiencies as they are here; links stay. SP_UNSUPPORTED where
+ * the backend measures nothing.
+ */
+enum sp_status sp_calibrate(const struct sp_backend *backend, const struct sp_plan *plan,
+                            struct sp_cluster *ret_cluster, struct sp_profile *ret_profile,
+                            struct sp_error *error) SP_MUST_CHECK;
 
 /* --- Running ------------------------------------------------------------------------------------------- */
 
