@@ -24,6 +24,8 @@ extern const struct command command_check;
 extern const struct command command_compare;
 extern const struct command command_export;
 extern const struct command command_import;
+extern const struct command command_run;
+extern const struct command command_calibrate;
 extern const struct command command_validate;
 
 extern const struct command *const commands[]; /* NULL-terminated */

@@ -7,8 +7,8 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_plan,  &command_simulate, &command_compare, &command_validate,
-    &command_check, &command_import,   &command_export,  NULL,
+    &command_plan,     &command_simulate, &command_compare, &command_run,    &command_calibrate,
+    &command_validate, &command_check,    &command_import,  &command_export, NULL,
 };
 
 const struct command *command_find(const char *name)

@@ -230,6 +230,16 @@ enum sp_status sp_executor_step(struct sp_executor *executor, int64_t step, stru
 /* Makes a running step and all later ones return SP_STOPPED. May be called from a signal handler. */
 void sp_executor_stop(struct sp_executor *executor);
 
+/*
+ * Weights and optimizer state of all `devices` of the program, all in this process, and the number of the
+ * next step. The file is there whole or not at all. Loading needs the plan that saved; SP_INPUT, with the
+ * place, leaves the tensors undefined.
+ */
+enum sp_status sp_executor_save(const struct sp_executor *executor, uint32_t devices, int64_t next_step,
+                                const char *path, struct sp_error *error) SP_MUST_CHECK;
+enum sp_status sp_executor_load(struct sp_executor *executor, uint32_t devices, const char *path,
+                                int64_t *ret_next_step, struct sp_error *error) SP_MUST_CHECK;
+
 /* High-water marks of a device's arena since it was created; only of a device of this process. */
 void sp_executor_memory(const struct sp_executor *executor, uint32_t device,
                         struct sp_device_memory *ret_memory);
