@@ -20,7 +20,7 @@ struct plan_options {
     int64_t top, threads;
     int64_t gpus, sequence_tokens, batch_tokens, microbatches, microbatch_sequences;
     int64_t tensor, context, expert, data, pipeline, chunks;
-    int64_t slices, window, group, memory_units;
+    int64_t slices, window, group, memory_units, stages, path_stages;
     int64_t *slice_tokens;
     uint32_t slice_token_count;
     uint32_t *stage_layers;

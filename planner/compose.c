@@ -89,7 +89,12 @@ static enum sp_status fill_shape(struct composing *composing)
         .window = request->window,
         .group = request->group,
         .memory_units = request->memory_units,
+        .stages = request->stages,
+        .path_stages = request->path_stages,
     };
+    if (!(schedule->traits & SP_SCHEDULE_SKIPS) && (request->stages || request->path_stages))
+        return COMPOSE_FAIL(composing, "%s runs every stage: stages and path-stages are for skippipe",
+                            schedule->name);
     return sp_schedule_check(schedule, &composing->shape, composing->error);
 }
 

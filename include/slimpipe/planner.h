@@ -39,6 +39,7 @@ struct sp_request {
     enum sp_stage_division stage_division;
     uint32_t window, group;       /* as in struct sp_shape */
     int64_t memory_units;         /* as in struct sp_shape */
+    uint32_t stages, path_stages; /* SkipPipe: as in struct sp_shape */
     int64_t sequence_tokens;      /* s */
     int64_t batch_tokens;         /* tokens of an iteration over all replicas; or */
     int64_t microbatches;         /* m per replica */
