@@ -45,9 +45,8 @@ static int64_t logit_bytes(const struct sp_plan *plan, int64_t rows)
     case SP_VOCABULARY_SCATTER:
         return 4 * sp_divide_up(rows, devices) * (model->vocab + model->hidden);
     case SP_VOCABULARY_SHARD1:
+    case SP_VOCABULARY_SHARD2: /* which the host backend does not run */
         return 4 * rows * (sp_divide_up(model->vocab, devices) + model->hidden + 2);
-    case SP_VOCABULARY_SHARD2:
-        return 4 * rows * (sp_divide_up(model->vocab, devices) + 2 * model->hidden + 2);
     case SP_VOCABULARY_TILED:
         return 4 * rows * (model->vocab < OUTPUT_TILE_COLUMNS ? model->vocab : OUTPUT_TILE_COLUMNS);
     default:

@@ -55,6 +55,48 @@ static void draft_hops(const struct lowering *l, uint64_t index, const struct sp
         sp_draft_add(draft, DRAFT_END, SP_MEMORY_MESSAGES, unit->local_hop);
 }
 
+/* The device's own S or T of the slice whose last stage runs on it too; SP_NO_PASS elsewhere. */
+static uint64_t own_output(const struct lowering *l, uint64_t index, enum sp_pass_kind kind)
+{
+    const struct sp_pass *pass = &l->plan->order.passes[index];
+    if (sp_plan_next_stage(l->plan, pass->microbatch, pass->stage) >= 0)
+        return SP_NO_PASS;
+    return sp_pass_table_find_output(l->table, kind, l->device_of[index], pass->microbatch, pass->slice);
+}
+
+/* Whether an S or T hands over on its own device: the hidden states come, the gradient goes without a
+ * message. */
+static bool hands_over_here(const struct lowering *l, uint64_t index, const struct sp_unit_bytes *unit)
+{
+    const struct sp_pass *pass = &l->plan->order.passes[index];
+    uint64_t forward = sp_pass_table_find(l->table, SP_PASS_F, pass->stage, pass->microbatch, pass->slice);
+    return unit->local_hop && stays(l, forward, index);
+}
+
+/* S takes its share of hidden states at its start, or finds it; T leaves its gradient at its end, or to B. */
+static void draft_share(const struct lowering *l, uint64_t index, const struct sp_unit_bytes *unit,
+                        struct effect_draft *draft)
+{
+    const struct sp_pass *pass = &l->plan->order.passes[index];
+    int64_t bytes = sp_cost_output_bytes(l->cost, pass->slice);
+    bool here = hands_over_here(l, index, unit);
+    if (!here || pass->kind == SP_PASS_T)
+        sp_draft_add(draft, DRAFT_START, SP_MEMORY_MESSAGES, bytes);
+    if (!here || pass->kind == SP_PASS_S)
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_MESSAGES, -bytes);
+}
+
+/* The last stage's part in that: F leaves hidden states to S, B takes T's gradient. */
+static void draft_output_share(const struct lowering *l, uint64_t index, const struct sp_unit_bytes *unit,
+                               struct effect_draft *draft)
+{
+    const struct sp_pass *pass = &l->plan->order.passes[index];
+    bool forward = pass->kind == SP_PASS_F;
+    int64_t bytes = sp_cost_output_bytes(l->cost, pass->slice);
+    if (unit->local_hop && own_output(l, index, forward ? SP_PASS_S : SP_PASS_T) != SP_NO_PASS)
+        sp_draft_add(draft, DRAFT_END, SP_MEMORY_MESSAGES, forward ? bytes : -bytes);
+}
+
 static bool is_last_stage(const struct lowering *l, const struct sp_pass *pass)
 {
     return sp_plan_next_stage(l->plan, pass->microbatch, pass->stage) < 0;
@@ -176,11 +218,13 @@ void sp_draft_pass(const struct lowering *l, uint64_t index, struct effect_draft
     case SP_PASS_F:
         draft_forward(l, index, &unit, draft);
         draft_hops(l, index, &unit, draft);
+        draft_output_share(l, index, &unit, draft);
         break;
     case SP_PASS_B:
     case SP_PASS_I:
         draft_backward(l, index, &unit, draft);
         draft_hops(l, index, &unit, draft);
+        draft_output_share(l, index, &unit, draft);
         break;
     case SP_PASS_W:
         sp_draft_add(draft, DRAFT_END, SP_MEMORY_ACTIVATIONS, -unit.weight_held);
@@ -190,11 +234,11 @@ void sp_draft_pass(const struct lowering *l, uint64_t index, struct effect_draft
         sp_draft_add(draft, DRAFT_START, SP_MEMORY_RECOMPUTE, unit.recompute);
         break;
     case SP_PASS_S:
-        draft_hold(draft, SP_MEMORY_MESSAGES, sp_cost_output_bytes(l->cost, pass->slice));
+        draft_share(l, index, &unit, draft);
         sp_draft_add(draft, DRAFT_START, SP_MEMORY_LOGITS, unit.logits);
         break;
     case SP_PASS_T:
-        draft_hold(draft, SP_MEMORY_MESSAGES, sp_cost_output_bytes(l->cost, pass->slice));
+        draft_share(l, index, &unit, draft);
         sp_draft_add(draft, DRAFT_END, SP_MEMORY_LOGITS, -unit.logits);
         break;
     default:

@@ -2,6 +2,7 @@
 /* The host backend: loss and gradients of plans against the unsliced model in double, and memory to the byte.
  */
 #include <math.h>
+#include <unistd.h>
 
 #include "reference_model.h"
 #include "slimpipe/executor.h"
@@ -210,6 +211,28 @@ Test(executor_host, slimpipe)
     cr_assert_geq(ran, 50, "%d", ran);
 }
 
+/* The output layer on all devices: some rows, or some columns, of it on each. */
+Test(executor_host, spread_vocabulary)
+{
+    static const char *const schedules[] = {"1f1b", "slimpipe", "interleaved", "zb-h1", "zb-v", "dualpipe"};
+    int ran = 0;
+    for (size_t i = 0; i < sizeof schedules / sizeof *schedules; i++)
+        for (int vocabulary = SP_VOCABULARY_SCATTER; vocabulary <= SP_VOCABULARY_SHARD1; vocabulary++)
+            for (uint32_t devices = 1; devices <= 4; devices++) {
+                const struct sp_schedule *schedule = sp_schedule_find(schedules[i]);
+                struct setting s;
+                char name[96];
+                setting_init(&s, schedules[i], devices, schedule->default_chunks,
+                             schedule->traits & SP_SCHEDULE_SLICES ? 4 : 1);
+                s.request.vocabulary = (enum sp_vocabulary)vocabulary;
+                s.request.microbatches = 2 * devices;
+                snprintf(name, sizeof name, "%s, p%u, vocabulary %s", schedules[i], devices,
+                         sp_vocabulary_names[vocabulary]);
+                ran += check_request(&s.request, name) == SP_OK;
+            }
+    cr_assert_geq(ran, 40, "%d", ran);
+}
+
 Test(executor_host, every_schedule)
 {
     int ran = 0;
@@ -228,4 +251,125 @@ Test(executor_host, every_schedule)
                 ran += check_request(&s.request, name) == SP_OK;
             }
     cr_assert_geq(ran, 60, "%d", ran);
+}
+
+/* --- Training ------------------------------------------------------------------------------------------ */
+
+struct run {
+    struct setting setting;
+    struct sp_plan *plan;
+    struct sp_program *program;
+    struct sp_executor *executor;
+    int32_t text[TEXT];
+};
+
+static void run_init(struct run *r, float rate)
+{
+    struct sp_executor_settings settings = sp_executor_settings_default();
+    struct sp_error error = {.message = ""};
+    setting_init(&r->setting, "slimpipe", 2, 2, 4);
+    make_text(r->text);
+    settings.backend = sp_backend_find("host");
+    settings.training.tokens = r->text;
+    settings.training.token_count = TEXT;
+    settings.training.rate = rate;
+    cr_assert_eq(sp_plan_compose(&r->setting.request, &r->plan, &error), SP_OK, "%s", error.message);
+    cr_assert_eq(sp_program_create(r->plan, &r->program, &error), SP_OK, "%s", error.message);
+    cr_assert_eq(sp_executor_create(r->program, &settings, &r->executor, &error), SP_OK, "%s", error.message);
+}
+
+static void run_finish(struct run *r)
+{
+    sp_executor_destroy(r->executor);
+    sp_program_destroy(r->program);
+    sp_plan_destroy(r->plan);
+}
+
+static double take_step(struct run *r, int64_t number)
+{
+    struct sp_error error = {.message = ""};
+    struct sp_step step;
+    cr_assert_eq(sp_executor_step(r->executor, number, NULL, &step, &error), SP_OK, "%s", error.message);
+    return step.loss;
+}
+
+Test(executor_host, two_runs_give_the_same_bits_and_learn)
+{
+    enum { STEPS = 30 };
+    struct run *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
+    double first = 0, loss = 0;
+    run_init(a, 0.01f);
+    run_init(b, 0.01f);
+    for (int i = 0; i < STEPS; i++) {
+        loss = take_step(a, 0); /* the same tokens each time */
+        cr_assert_eq(loss, take_step(b, 0), "step %d", i);
+        first = i == 0 ? loss : first;
+    }
+    cr_assert_leq(loss, 0.8 * first, "%f to %f", first, loss);
+    run_finish(a);
+    run_finish(b);
+    free(a), free(b);
+}
+
+Test(executor_host, a_checkpoint_goes_on_with_the_same_bits)
+{
+    static const char path[] = "build-test-checkpoint.bin";
+    struct run *a = calloc(1, sizeof *a), *b = calloc(1, sizeof *b);
+    struct sp_error error = {.message = ""};
+    int64_t next = 0;
+    run_init(a, 0.01f);
+    run_init(b, 0.01f);
+    for (int i = 0; i < 3; i++)
+        take_step(a, i);
+    cr_assert_eq(sp_executor_save(a->executor, 2, 3, path, &error), SP_OK, "%s", error.message);
+    cr_assert_eq(sp_executor_load(b->executor, 2, path, &next, &error), SP_OK, "%s", error.message);
+    cr_assert_eq(next, 3);
+    for (int i = 3; i < 5; i++)
+        cr_assert_eq(take_step(a, i), take_step(b, i), "step %d", i);
+    cr_assert_eq(truncate(path, 1000), 0);
+    cr_assert_eq(sp_executor_load(b->executor, 2, path, &next, &error), SP_INPUT);
+    cr_assert_str_eq(error.message, "the file ends too early");
+    cr_assert_str_eq(error.source, path);
+    cr_assert_eq(remove(path), 0);
+    cr_assert_eq(sp_executor_save(a->executor, 2, 3, "/nowhere/checkpoint", &error), SP_IO);
+    run_finish(a);
+    run_finish(b);
+    free(a), free(b);
+}
+
+Test(executor_host, a_loss_that_is_no_number_ends_all)
+{
+    struct run *r = calloc(1, sizeof *r);
+    struct sp_error error = {.message = ""};
+    struct sp_step step;
+    enum sp_status status = SP_OK;
+    run_init(r, INFINITY);
+    for (int i = 0; i < 3 && status == SP_OK; i++)
+        status = sp_executor_step(r->executor, i, NULL, &step, &error);
+    cr_assert_eq(status, SP_DEVICE);
+    cr_assert_str_eq(error.message, "device 1 failed at the pass 3F0.0: the loss is not a number");
+    run_finish(r);
+    free(r);
+}
+
+Test(executor_host, what_it_does_not_run_is_named)
+{
+    struct run *r = calloc(1, sizeof *r);
+    struct sp_executor_settings settings = sp_executor_settings_default();
+    struct sp_executor *executor = NULL;
+    struct sp_error error = {.message = ""};
+    run_init(r, 0);
+    settings.backend = sp_backend_find("host");
+    cr_assert_eq(sp_executor_create(r->program, &settings, &executor, &error), SP_INPUT);
+    cr_assert_str_eq(error.message, "the text has 0 tokens: expected at least 25");
+    r->plan->cluster.precision = SP_PRECISION_BF16;
+    cr_assert_eq(sp_executor_create(r->program, &settings, &executor, &error), SP_UNSUPPORTED);
+    cr_assert(strstr(error.message, "cluster ideal counts bf16"), "%s", error.message);
+    r->plan->cluster.precision = SP_PRECISION_FLOAT32;
+    r->plan->parallel.tensor = 2;
+    cr_assert_eq(sp_executor_create(r->program, &settings, &executor, &error), SP_UNSUPPORTED);
+    cr_assert_str_eq(error.message, "backend host: the plan's tensor degree is 2; it runs 1 for now");
+    r->plan->parallel.tensor = 1;
+    run_finish(r);
+    free(r);
 }

@@ -63,10 +63,16 @@ static enum sp_status check(const struct sp_program *program, struct sp_error *e
                             "backend host: microbatches skip stages; it trains whole models");
     if (plan->kv_gradient == SP_KV_GRADIENT_EXPANDED && plan->slice_count > 1)
         return sp_error_set(error, SP_UNSUPPORTED, "backend host: kv_gradient is expanded; it runs compact");
-    if (plan->vocabulary != SP_VOCABULARY_LAST && plan->vocabulary != SP_VOCABULARY_TILED)
-        return sp_error_set(error, SP_UNSUPPORTED,
-                            "backend host: vocabulary is %s; it runs last and tiled, for now",
-                            sp_vocabulary_names[plan->vocabulary]);
+    if (plan->vocabulary == SP_VOCABULARY_SHARD2)
+        return sp_error_set(
+            error, SP_UNSUPPORTED,
+            "backend host: vocabulary is shard2; it runs last, tiled, scatter and shard1, for now");
+    if (sp_host_is_spread(plan) && plan->model.tied_embeddings)
+        return sp_error_set(
+            error, SP_UNSUPPORTED,
+            "backend host: vocabulary is %s and embeddings are tied; it runs last and tiled with "
+            "such, for now",
+            sp_vocabulary_names[plan->vocabulary]);
     if ((status = check_degrees(plan, error)) || (status = check_stages(plan, error)))
         return status;
     return sp_host_model_check(&plan->model, error);
@@ -129,13 +135,16 @@ static bool allocate_scratch(struct host_state *s)
     s->scratch = floats(s, sp_host_scratch_floats(model, rows));
     s->gradients = floats(s, sp_host_gradient_floats(model, rows));
     s->d_kv = floats(s, 2 * rows * model->kv_heads * model->head_dim);
+    s->shard_lse = floats(s, rows * s->plan->order.device_count);
+    s->outputs = sp_arena_alloc(s->arena, (size_t)s->plan->workload.microbatches * s->plan->slice_count,
+                                sizeof *s->outputs);
     s->lse = floats(s, rows);
     s->target = floats(s, rows);
     s->ids = sp_arena_alloc(s->arena, (size_t)rows, sizeof *s->ids);
     s->targets = sp_arena_alloc(s->arena, (size_t)rows, sizeof *s->targets);
     s->runs = sp_arena_alloc(s->arena, s->plan->slice_count + s->plan->exchange_count + 1, sizeof *s->runs);
-    return s->unsaved && s->normed && s->scratch && s->gradients && s->d_kv && s->lse && s->target &&
-           s->ids && s->targets && s->runs && allocate_tables(s);
+    return s->shard_lse && s->outputs && s->unsaved && s->normed && s->scratch && s->gradients && s->d_kv &&
+           s->lse && s->target && s->ids && s->targets && s->runs && allocate_tables(s);
 }
 
 /* Parts of one pass lie side by side in the plan. */
@@ -239,11 +248,19 @@ static enum sp_status run_begun(struct host_state *s, struct host_pass *p, const
     return sp_host_leave(s, p, error);
 }
 
+static bool is_output(const struct host_state *s, const struct sp_instruction *at)
+{
+    enum sp_pass_kind kind = s->plan->order.passes[at->pass].kind;
+    return at->kind == SP_INSTRUCTION_PASS && (kind == SP_PASS_S || kind == SP_PASS_T);
+}
+
 static enum sp_status run_whole(struct host_state *s, const struct sp_instruction *at,
                                 const struct sp_parcel *inputs, int count, struct sp_error *error)
 {
     int passes = at->kind == SP_INSTRUCTION_JOINED ? 2 : 1;
     enum sp_status status = SP_OK;
+    if (is_output(s, at))
+        return sp_host_spread_run(s, at->pass, inputs, count, error);
     for (int i = 0; status == SP_OK && i < passes; i++)
         status = sp_host_pass_begin(s, &s->passes[i], at->pass + (uint64_t)i, error);
     for (int i = 0; status == SP_OK && i < passes; i++)
@@ -308,6 +325,10 @@ static enum sp_status end(void *state, uint32_t instruction, struct sp_error *er
     }
     if (at->kind == SP_INSTRUCTION_AFTER)
         sp_host_merge_end(s, &s->passes[0]);
+    if (at->kind == SP_INSTRUCTION_PASS && is_output(s, at)) {
+        sp_host_spread_end(s, at->pass);
+        return SP_OK;
+    }
     bool last = at->kind == SP_INSTRUCTION_PASS || at->kind == SP_INSTRUCTION_JOINED ||
                 (at->kind == SP_INSTRUCTION_AFTER && at->layer + 1u >= s->passes[0].layers);
     enum sp_status status = SP_OK;
@@ -322,7 +343,10 @@ static enum sp_status pack(void *state, uint32_t message, const struct sp_parcel
 {
     struct host_state *s = state;
     const struct sp_instruction *at = &s->program->instructions[message];
-    (void)inputs, (void)count;
+    if (at->kind == SP_INSTRUCTION_SCATTER) {
+        sp_host_spread_pack(s, message, inputs, count, data);
+        return SP_OK;
+    }
     if (at->part != SP_NO_INDEX) {
         sp_host_pack_exchange(s, message, data);
         return SP_OK;

@@ -52,6 +52,13 @@ struct host_pass {
     float *flow;                /* hidden states or their gradient between layers */
 };
 
+/* A slice's part of an output layer that is spread over all devices. */
+struct host_output {
+    float *logits;   /* S to T */
+    float *normed;   /* hidden states behind the final norm: until S has run */
+    float *gradient; /* their gradient: while T runs; at the last stage's device until its backward */
+};
+
 struct host_state {
     const struct sp_device *device;
     const struct sp_program *program;
@@ -67,6 +74,9 @@ struct host_state {
     uint32_t stage_count;
     struct host_stage *stages;
     int32_t *stage_of; /* by stage number: index in stages, or −1 */
+
+    struct host_output *outputs; /* [microbatch][slice] */
+    float *shard_lse;            /* [device][row] */
 
     struct host_pass passes[2]; /* the second where two are joined */
     float *flow[2];             /* of these */
@@ -130,6 +140,21 @@ enum sp_status sp_host_output_forward(struct host_state *s, struct host_pass *p,
                                       struct sp_error *error) SP_MUST_CHECK;
 void sp_host_output_backward(struct host_state *s, struct host_pass *p, const struct sp_parcel *inputs,
                              int count);
+
+/* backend_spread.c: the output layer on all devices. */
+bool sp_host_is_spread(const struct sp_plan *plan);
+struct host_group sp_host_spread_head(const struct host_state *s);
+enum sp_status sp_host_spread_keep(struct host_state *s, const struct host_pass *p,
+                                   struct sp_error *error) SP_MUST_CHECK;
+void sp_host_spread_sum(struct host_state *s, struct host_pass *p, const struct sp_parcel *inputs, int count);
+void sp_host_spread_drop(struct host_state *s, const struct host_pass *p);
+enum sp_status sp_host_spread_run(struct host_state *s, uint64_t index, const struct sp_parcel *inputs,
+                                  int count, struct sp_error *error) SP_MUST_CHECK;
+void sp_host_spread_end(struct host_state *s, uint64_t index);
+void sp_host_spread_pack(struct host_state *s, uint32_t message, const struct sp_parcel *inputs, int count,
+                         float *data);
+/* backend_layer.c: fills s->targets with a pass's. */
+void sp_host_read_targets(struct host_state *s, const struct sp_pass *pass);
 
 /* backend_step.c */
 enum sp_status sp_host_step(struct host_state *s, struct sp_error *error) SP_MUST_CHECK;

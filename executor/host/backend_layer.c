@@ -84,16 +84,22 @@ void sp_host_bind_gradients(struct host_state *s, const struct host_pass *p, uin
 /* --- Tokens -------------------------------------------------------------------------------------------- */
 
 /* The slice's tokens, or with ahead 1 those that are to be predicted: whole sequences of the text in turn. */
-static void read_tokens(const struct host_state *s, const struct host_pass *p, int64_t ahead, int32_t *tokens)
+static void read_tokens(const struct host_state *s, const struct sp_pass *pass, int64_t ahead,
+                        int32_t *tokens)
 {
     const struct sp_workload *workload = &s->plan->workload;
+    int64_t count = s->plan->slice_tokens[pass->slice], begin = sp_plan_slice_begin(s->plan, pass->slice);
     int64_t sequences = (s->device->training->token_count - 1) / workload->sequence_tokens;
-    int64_t first = (s->step * workload->microbatches + p->pass->microbatch) * workload->microbatch_sequences;
-    for (int64_t i = 0; i < p->work.sequences; i++) {
-        int64_t at = (first + i) % sequences * workload->sequence_tokens + p->work.begin + ahead;
-        memcpy(tokens + i * p->work.tokens, s->device->training->tokens + at,
-               (size_t)p->work.tokens * sizeof *tokens);
+    int64_t first = (s->step * workload->microbatches + pass->microbatch) * workload->microbatch_sequences;
+    for (int64_t i = 0; i < workload->microbatch_sequences; i++) {
+        int64_t at = (first + i) % sequences * workload->sequence_tokens + begin + ahead;
+        memcpy(tokens + i * count, s->device->training->tokens + at, (size_t)count * sizeof *tokens);
     }
+}
+
+void sp_host_read_targets(struct host_state *s, const struct sp_pass *pass)
+{
+    read_tokens(s, pass, 1, s->targets);
 }
 
 /* --- In and out ---------------------------------------------------------------------------------------- */
@@ -133,7 +139,7 @@ enum sp_status sp_host_enter(struct host_state *s, struct host_pass *p, const st
     (void)error;
     if (!is_forward(p)) {
         if (p->pass->stage + 1u == s->plan->stage_count) {
-            read_tokens(s, p, 1, s->targets);
+            read_tokens(s, p->pass, 1, s->targets);
             sp_host_output_backward(s, p, inputs, count);
         } else {
             fetch(s, p, inputs, count, p->flow);
@@ -146,7 +152,7 @@ enum sp_status sp_host_enter(struct host_state *s, struct host_pass *p, const st
         fetch(s, p, inputs, count, a.x);
         return SP_OK;
     }
-    read_tokens(s, p, 0, s->ids);
+    read_tokens(s, p->pass, 0, s->ids);
     sp_host_embed(p->rows, s->model->hidden, s->ids, 0, s->model->vocab, s->embedding->weight, a.x);
     return SP_OK;
 }
@@ -154,11 +160,11 @@ enum sp_status sp_host_enter(struct host_state *s, struct host_pass *p, const st
 enum sp_status sp_host_leave(struct host_state *s, struct host_pass *p, struct sp_error *error)
 {
     if (is_forward(p) && p->pass->stage + 1u == s->plan->stage_count) {
-        read_tokens(s, p, 1, s->targets);
+        read_tokens(s, p->pass, 1, s->targets);
         return sp_host_output_forward(s, p, error);
     }
     if (!is_forward(p) && p->pass->stage == 0) {
-        read_tokens(s, p, 0, s->ids);
+        read_tokens(s, p->pass, 0, s->ids);
         sp_host_embed_backward(p->rows, s->model->hidden, s->ids, 0, s->model->vocab, p->flow,
                                s->embedding->gradient);
     }

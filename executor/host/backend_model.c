@@ -142,6 +142,11 @@ static enum sp_status add_ends(struct host_state *s, struct sp_error *error)
     }
     if (status == SP_OK && first)
         status = add_matrix(s, HOST_EMBEDDING, 0, s->model->vocab, &s->embedding, error);
+    if (status == SP_OK && sp_host_is_spread(plan)) {
+        status = add_group(s, sp_host_spread_head(s), error);
+        s->head = &s->groups[s->group_count - 1];
+        return status;
+    }
     if (status == SP_OK && last && first && s->model->tied_embeddings)
         s->head = s->embedding;
     else if (status == SP_OK && last)
@@ -196,5 +201,8 @@ bool sp_host_group_tensor(const struct host_state *s, int index, struct sp_tenso
         snprintf(ret_tensor->name, size, "lm_head");
     if (group->kind == HOST_EMBEDDING || group->kind == HOST_HEAD)
         ret_tensor->whole = s->model->vocab * s->model->hidden;
+    /* The last share of a matrix may reach beyond its end. */
+    if (ret_tensor->offset + ret_tensor->count > ret_tensor->whole && group->kind == HOST_HEAD)
+        ret_tensor->count = ret_tensor->whole - ret_tensor->offset;
     return true;
 }

@@ -45,6 +45,8 @@ enum sp_status sp_host_output_forward(struct host_state *s, struct host_pass *p,
     struct sp_host_output output = output_of(s, p);
     memcpy(final_input(s, p), p->flow, (size_t)hidden * sizeof(float));
     normalise(s, p);
+    if (sp_host_is_spread(s->plan))
+        return SP_OK;
     if (tiled) {
         sp_host_output_tiled_forward(&output, tile_columns(s), p->unit->logits, s->lse, lse, s->target);
     } else {
@@ -62,9 +64,10 @@ void sp_host_output_backward(struct host_state *s, struct host_pass *p, const st
 {
     struct sp_host_output output = output_of(s, p);
     const float *lse = final_input(s, p) + p->rows * s->model->hidden;
-    (void)inputs, (void)count;
     normalise(s, p);
-    if (s->plan->vocabulary == SP_VOCABULARY_TILED) {
+    if (sp_host_is_spread(s->plan)) {
+        sp_host_spread_sum(s, p, inputs, count);
+    } else if (s->plan->vocabulary == SP_VOCABULARY_TILED) {
         sp_host_output_tiled_backward(&output, tile_columns(s), lse, s->scale, p->unit->logits, p->flow,
                                       s->head->gradient);
     } else {

@@ -95,7 +95,8 @@ static bool begin_forward(struct host_state *s, struct host_pass *p, const struc
 {
     return take(s, SP_MEMORY_KV_CACHE, bytes->kv, &p->unit->kv, error) &&
            take(s, SP_MEMORY_ACTIVATIONS, bytes->activations, &p->unit->saved, error) &&
-           (!output_here(s, p->pass) || take(s, SP_MEMORY_LOGITS, bytes->logits, &p->unit->logits, error));
+           (!output_here(s, p->pass) || sp_host_is_spread(s->plan) ||
+            take(s, SP_MEMORY_LOGITS, bytes->logits, &p->unit->logits, error));
 }
 
 static bool begin_backward(struct host_state *s, struct host_pass *p, const struct sp_unit_bytes *bytes,
@@ -174,6 +175,8 @@ enum sp_status sp_host_pass_end(struct host_state *s, struct host_pass *p, struc
         if (tiled)
             drop(s, &p->unit->logits);
         status = hand_on(s, p, error);
+        if (status == SP_OK && output_here(s, p->pass) && sp_host_is_spread(s->plan))
+            status = sp_host_spread_keep(s, p, error);
         break;
     case SP_PASS_B:
     case SP_PASS_I:
@@ -184,6 +187,8 @@ enum sp_status sp_host_pass_end(struct host_state *s, struct host_pass *p, struc
         drop(s, &p->unit->kv);
         drop(s, &p->unit->logits);
         status = hand_on(s, p, error);
+        if (output_here(s, p->pass) && sp_host_is_spread(s->plan))
+            sp_host_spread_drop(s, p);
         break;
     case SP_PASS_W:
         drop(s, &p->unit->saved);
