@@ -104,8 +104,9 @@ Test(divide, pipeline_is_exact)
         uint32_t ends[16], runs = 0;
         int64_t total = 0;
         struct sp_error error;
-        cr_assert_eq(sp_divide_pipeline(count, devices, 1, latency_cost, &latency, ends, &runs, &total, &error),
-                     SP_OK);
+        cr_assert_eq(
+            sp_divide_pipeline(count, devices, 1, latency_cost, &latency, ends, &runs, &total, &error),
+            SP_OK);
         cr_expect_eq(total, brute_pipeline(&latency, 0, count, 0, 0, devices), "round %d", round);
         cr_assert_eq(ends[runs - 1], count);
     }
@@ -153,7 +154,7 @@ Test(divide, never_worse_than_terapipe)
         uint32_t ends[512], runs = 0;
         struct sp_error error;
         cr_assert_eq(sp_divide_pipeline((uint32_t)(atoll(f[1]) / step), (uint32_t)atoi(f[2]), atoll(f[3]),
-                                     latency_cost, &latency, ends, &runs, &total, &error),
+                                        latency_cost, &latency, ends, &runs, &total, &error),
                      SP_OK);
         cr_expect_leq(total, llround(atof(f[8]) * 10000), "%s: %.3f", f[0], (double)total / 10000);
         cr_expect_lt(total, llround(atof(f[9]) * 10000), "%s", f[0]);

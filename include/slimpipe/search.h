@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The search for a configuration: everything that a request leaves open is chosen, under the memory cap, for the
- * shortest iteration.
+ * The search for a configuration: everything that a request leaves open is chosen, under the memory cap, for
+ * the shortest iteration.
  *
- * All valid degrees, chunks, slices and microbatch sizes are enumerated; each is estimated from the costs of its
- * stages, and dropped when it cannot fit or its lower bound is above a better one's time. For the rest a linear
- * model (GLPK) chooses recompute per stage and offload per device; the best are planned in full and simulated.
- * The answer does not depend on the number of threads.
+ * All valid degrees, chunks, slices and microbatch sizes are enumerated; each is estimated from the costs of
+ * its stages, and dropped when it cannot fit or its lower bound is above a better one's time. For the rest a
+ * linear model (GLPK) chooses recompute per stage and offload per device; the best are planned in full and
+ * simulated. The answer does not depend on the number of threads.
  */
 #ifndef SLIMPIPE_SEARCH_H
 #define SLIMPIPE_SEARCH_H
@@ -21,7 +21,8 @@ enum sp_search_fixed {
 };
 
 struct sp_search_request {
-    /* Model, cluster, profile, gpus, sequence_tokens, batch_tokens or microbatches, cap; and every fixed knob. */
+    /* Model, cluster, profile, gpus, sequence_tokens, batch_tokens or microbatches, cap; and every fixed
+     * knob. */
     struct sp_request base;
     unsigned fixed;               /* enum sp_search_fixed */
     const char *const *schedules; /* NULL-terminated; NULL: slimpipe, interleaved, 1f1b */
