@@ -19,6 +19,17 @@
 
 enum { FULL_UNITS = 4 };
 
+/* The model's units keep its numbers near 1: GLPK's simplex method cycles on bytes beside nanoseconds. */
+static double gib(double bytes)
+{
+    return bytes / (1 << 30);
+}
+
+static double seconds(double ns)
+{
+    return ns / 1e9;
+}
+
 struct model {
     struct sp_lp *lp;
     int32_t slowest;
@@ -61,9 +72,9 @@ static void add_device(const struct sp_search_request *search, const struct cand
     double v = candidate->chunks, share = offload_share(estimate, device), in_flight = held(estimate, device);
     bool offloads = !(search->fixed & SP_FIXED_OFFLOAD) || search->base.offload_permille;
     int32_t count = sp_lp_row(model->lp, v, v);
-    int32_t time = sp_lp_row(model->lp, -INFINITY, -costs->output_ns);
+    int32_t time = sp_lp_row(model->lp, -INFINITY, -seconds(costs->output_ns));
     int32_t memory =
-        sp_lp_row(model->lp, -INFINITY, cap ? (double)cap - fixed_bytes(estimate, device) : INFINITY);
+        sp_lp_row(model->lp, -INFINITY, cap ? gib((double)cap - fixed_bytes(estimate, device)) : INFINITY);
     /* A fixed share is met exactly, a free one is a limit. */
     bool fixed = search->fixed & SP_FIXED_OFFLOAD;
     double full = fixed ? search->base.offload_permille / 1000.0 : 1;
@@ -79,28 +90,29 @@ static void add_device(const struct sp_search_request *search, const struct cand
         int32_t column = sp_lp_column(model->lp, SP_LP_WHOLE, 0, allowed, 0);
         model->stages[device][r] = column;
         sp_lp_term(model->lp, count, column, 1);
-        sp_lp_term(model->lp, time, column, costs->time_ns[r] / v);
+        sp_lp_term(model->lp, time, column, seconds(costs->time_ns[r]) / v);
         sp_lp_term(model->lp, memory, column,
-                   (in_flight * (double)costs->activations[r] + (double)costs->recompute[r]) / v);
-        sp_lp_term(model->lp, limit, column, -full * share * in_flight * (double)costs->offloadable[r] / v);
-        most = fmax(most, in_flight * (double)costs->offloadable[r]);
+                   gib(in_flight * (double)costs->activations[r] + (double)costs->recompute[r]) / v);
+        sp_lp_term(model->lp, limit, column,
+                   -full * share * in_flight * gib((double)costs->offloadable[r]) / v);
+        most = fmax(most, in_flight * gib((double)costs->offloadable[r]));
     }
     sp_lp_term(model->lp, time, model->slowest, -1);
     sp_lp_term(model->lp, memory, model->off[device], -1);
-    sp_lp_term(model->lp, memory, model->uses_offload[device], in_flight * (double)costs->kv);
+    sp_lp_term(model->lp, memory, model->uses_offload[device], in_flight * gib((double)costs->kv));
     sp_lp_term(model->lp, limit, model->off[device], 1);
     sp_lp_term(model->lp, used, model->off[device], 1);
     sp_lp_term(model->lp, used, model->uses_offload[device], -most);
     /* One microbatch's copies, out and in at once on a full-duplex link, within its time. */
-    double bytes_per_ns = (double)cluster->host_link.bytes_per_second / 1e9 /
-                          (double)(cluster->gpus_per_host_link > 0 ? cluster->gpus_per_host_link : 1);
-    if (bytes_per_ns > 0 && share > 0) {
+    double gib_per_second = gib((double)cluster->host_link.bytes_per_second) /
+                            (double)(cluster->gpus_per_host_link > 0 ? cluster->gpus_per_host_link : 1);
+    if (gib_per_second > 0 && share > 0) {
         sp_lp_term(model->lp, link, model->off[device], 1 / (share * in_flight));
-        sp_lp_term(model->lp, link, model->slowest, -bytes_per_ns);
+        sp_lp_term(model->lp, link, model->slowest, -gib_per_second);
     }
     if (cluster->host_memory_bytes) {
         int32_t host = sp_lp_row(model->lp, -INFINITY,
-                                 (double)cluster->host_memory_bytes / (double)cluster->gpus_per_node);
+                                 gib((double)cluster->host_memory_bytes) / (double)cluster->gpus_per_node);
         sp_lp_term(model->lp, host, model->off[device], 1);
     }
 }
@@ -175,7 +187,7 @@ static enum sp_status read_values(const struct sp_search_request *search, const 
         for (int r = 0; r < RECOMPUTE_POLICIES; r++) {
             chosen.stages[d][r] = (uint32_t)lround(values[model->stages[d][r]]);
             time += estimate->costs[d].time_ns[r] * chosen.stages[d][r] / candidate->chunks;
-            full += (double)estimate->costs[d].offloadable[r] * chosen.stages[d][r] / candidate->chunks;
+            full += gib((double)estimate->costs[d].offloadable[r]) * chosen.stages[d][r] / candidate->chunks;
         }
         full *= held(estimate, d) * offload_share(estimate, d);
         double share = full > 0 ? values[model->off[d]] / full : 0;
@@ -193,7 +205,7 @@ enum sp_status sp_assign_solve(const struct sp_search_request *search, struct ca
                                struct assignment *ret_assignment, struct sp_error *error)
 {
     /* Nodes, not time: the same answer on every machine. */
-    static const struct sp_lp_limits limits = {.nodes = 2000};
+    static const struct sp_lp_limits limits = {.nodes = 500};
     struct sp_lp_result result;
     struct model model = {.lp = NULL};
     enum sp_status status = find_overshoot(search, candidate, estimate, cap, error);
