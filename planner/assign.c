@@ -2,7 +2,7 @@
 /*
  * Recompute per stage and offload per device under the memory cap, as a mixed-integer programme:
  *
- *   minimise z
+ *   minimise z (and, far behind it, what is offloaded)
  *   for each device:  Σ_r time_r · k_r / v + output ≤ z            k_r stages recompute by policy r, Σ k_r =
  * v resident + held · Σ_r activations_r · k_r / v + K, V + its gradient + logits + buffers − off ≤ cap off ≤
  * share · held · Σ_r offloadable_r · k_r / v     only where offload is used copies of one microbatch ≤
@@ -18,6 +18,9 @@
 #include "lp.h"
 
 enum { FULL_UNITS = 4 };
+
+/* Seconds that one offloaded GiB counts in the objective: enough that none is for nothing. */
+static const double offload_cost = 1e-6;
 
 /* The model's units keep its numbers near 1: GLPK's simplex method cycles on bytes beside nanoseconds. */
 static double gib(double bytes)
@@ -83,7 +86,8 @@ static void add_device(const struct sp_search_request *search, const struct cand
     int32_t link = sp_lp_row(model->lp, -INFINITY, 0);
     double most = 0;
 
-    model->off[device] = sp_lp_column(model->lp, SP_LP_REAL, 0, share > 0 && offloads ? INFINITY : 0, 0);
+    model->off[device] =
+        sp_lp_column(model->lp, SP_LP_REAL, 0, share > 0 && offloads ? INFINITY : 0, offload_cost);
     model->uses_offload[device] = sp_lp_column(model->lp, SP_LP_WHOLE, 0, 1, 0);
     for (int r = 0; r < RECOMPUTE_POLICIES; r++) {
         double allowed = policy_is_allowed(search, r) ? v : 0;
