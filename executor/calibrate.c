@@ -14,6 +14,7 @@ enum { WHOLE = 1000, HALF = 500, STAGES = 3 };
 
 /* A model of three layers in three stages: the middle one has layers and nothing else. */
 struct stand_in {
+    const struct sp_model *model; /* the real one */
     struct sp_plan plan;
     struct sp_stage stages[STAGES];
 };
@@ -33,6 +34,7 @@ static void stand_in_init(struct stand_in *s, const struct sp_plan *plan, const 
         .slice_tokens = plan->slice_tokens,
         .stage_count = STAGES,
     };
+    s->model = &plan->model;
     s->plan.model.layers = STAGES;
     for (uint32_t i = 0; i < STAGES; i++)
         s->stages[i] = (struct sp_stage){.device = i, .layer_begin = i, .layer_count = 1};
@@ -86,7 +88,7 @@ static enum sp_status measure_slice(const struct sp_backend *backend, struct sta
     struct sp_layer_measure measured;
     struct times whole, half;
     int64_t tokens = s->plan.slice_tokens[slice], sequences = s->plan.workload.microbatch_sequences;
-    enum sp_status status = backend->measure_layer(&s->plan.model, sequences, tokens,
+    enum sp_status status = backend->measure_layer(s->model, sequences, tokens,
                                                    sp_plan_slice_begin(&s->plan, slice), &measured, error);
     if (status == SP_OK)
         status = model_times(s, WHOLE, slice, &whole, error);

@@ -7,19 +7,19 @@
 
 #include "layer.h"
 
-enum { LEAST_RUNS = 5, MOST_RUNS = 61, LEAST_SETS = 4, MOST_SETS = 256, MODELS = 2 };
+enum { LEAST_RUNS = 5, WARM_UP = 2, MOST_RUNS = 61, LEAST_SETS = 4, MOST_SETS = 256, MOST_LAYERS = 64 };
 #define COLD_BYTES INT64_C(100000000)
 #define ENOUGH_NS  INT64_C(60000000)
 
 /*
  * Buffers of one layer and slice. As many sets as no cache holds are taken in turn, as a pipeline's units
- * follow each other; the weights are those of a few layers.
+ * follow each other, and as many weights as the model has layers.
  */
 struct set {
     struct sp_host_weights weights, d_weights;
     struct sp_host_activations a;
     struct sp_host_gradients g;
-    struct sp_host_keys runs[2]; /* past and own */
+    struct sp_host_keys *runs; /* the past in slices of this size, and the own one */
     float *output;
 };
 
@@ -27,8 +27,10 @@ struct bench {
     struct sp_arena *arena;
     struct sp_host_math math;
     struct sp_host_work work;
-    float *weights[MODELS], *d_weights[MODELS];
-    struct sp_host_keys past_run;
+    float *weights[MOST_LAYERS], *d_weights[MOST_LAYERS];
+    int layers;
+    struct sp_host_keys *past_runs;
+    int past_count;
     struct set *sets;
     int set_count;
     int64_t past;
@@ -65,20 +67,23 @@ static bool make_run(struct bench *bench, int64_t begin, int64_t count, struct s
 static bool make_set(struct bench *bench, struct set *set)
 {
     const struct sp_model *model = bench->work.model;
-    int64_t rows = bench->work.sequences * bench->work.tokens, which = (set - bench->sets) % MODELS;
+    int64_t rows = bench->work.sequences * bench->work.tokens, which = (set - bench->sets) % bench->layers;
     float *saved = numbers(bench, sp_host_saved_floats(model, rows, SP_RECOMPUTE_NONE));
     float *gradients = numbers(bench, sp_host_gradient_floats(model, rows));
     set->output = numbers(bench, rows * model->hidden);
-    set->runs[0] = bench->past_run;
+    set->runs = sp_arena_alloc(bench->arena, (size_t)bench->past_count + 1, sizeof *set->runs);
+    if (!set->runs)
+        return false;
+    memcpy(set->runs, bench->past_runs, (size_t)bench->past_count * sizeof *set->runs);
     if (!saved || !gradients || !set->output ||
-        !make_run(bench, bench->past, bench->work.tokens, &set->runs[1]))
+        !make_run(bench, bench->past, bench->work.tokens, &set->runs[bench->past_count]))
         return false;
     sp_host_weights_bind(model, bench->weights[which], &set->weights);
     sp_host_weights_bind(model, bench->d_weights[which], &set->d_weights);
     sp_host_activations_bind(model, rows, SP_RECOMPUTE_NONE, saved, NULL, &set->a);
     sp_host_gradients_bind(model, rows, gradients, &set->g);
-    set->a.k = (float *)set->runs[1].k;
-    set->a.v = (float *)set->runs[1].v;
+    set->a.k = (float *)set->runs[bench->past_count].k;
+    set->a.v = (float *)set->runs[bench->past_count].v;
     return true;
 }
 
@@ -96,10 +101,23 @@ static int count_sets(const struct bench *bench)
 static bool make_weights(struct bench *bench)
 {
     int64_t count = sp_host_weight_floats(bench->work.model);
-    for (int i = 0; i < MODELS; i++)
+    for (int i = 0; i < bench->layers; i++)
         if (!(bench->weights[i] = numbers(bench, count)) || !(bench->d_weights[i] = numbers(bench, count)))
             return false;
     return true;
+}
+
+static bool make_past(struct bench *bench)
+{
+    int64_t tokens = bench->work.tokens;
+    bench->past_count = (int)((bench->past + tokens - 1) / tokens);
+    bench->past_runs = sp_arena_alloc(bench->arena, (size_t)bench->past_count, sizeof *bench->past_runs);
+    for (int i = 0; bench->past_runs && i < bench->past_count; i++) {
+        int64_t begin = i * tokens, count = bench->past - begin < tokens ? bench->past - begin : tokens;
+        if (!make_run(bench, begin, count, &bench->past_runs[i]))
+            return false;
+    }
+    return bench->past_runs != NULL;
 }
 
 static bool make_bench(struct bench *bench)
@@ -115,8 +133,9 @@ static bool make_bench(struct bench *bench)
     bench->work.cosine = cosine;
     bench->work.sine = sine;
     bench->set_count = count_sets(bench);
+    bench->layers = model->layers < MOST_LAYERS ? (int)model->layers : MOST_LAYERS;
     bench->sets = sp_arena_alloc(bench->arena, (size_t)bench->set_count, sizeof *bench->sets);
-    if (!bench->sets || !make_weights(bench) || !make_run(bench, 0, bench->past, &bench->past_run))
+    if (!bench->sets || !make_weights(bench) || !make_past(bench))
         return false;
     for (int i = 0; i < bench->set_count; i++)
         if (!make_set(bench, &bench->sets[i]))
@@ -141,9 +160,9 @@ static void linear(struct bench *bench, struct set *set)
 
 static void attention(struct bench *bench, struct set *set)
 {
-    int first = bench->past == 0;
-    sp_host_layer_attention(&bench->work, 2 - first, set->runs + first, &set->a);
-    sp_host_layer_attention_backward(&bench->work, 2 - first, set->runs + first, &set->a, &set->g);
+    int runs = bench->past_count + 1;
+    sp_host_layer_attention(&bench->work, runs, set->runs, &set->a);
+    sp_host_layer_attention_backward(&bench->work, runs, set->runs, &set->a, &set->g);
 }
 
 static void sort(int64_t *times, int count)
@@ -161,11 +180,11 @@ static int64_t median_ns(struct bench *bench, void (*run)(struct bench *, struct
 {
     int64_t times[MOST_RUNS], total = 0;
     int count = 0;
-    for (int i = 0; i < MODELS; i++)
+    for (int i = 0; i < WARM_UP; i++)
         run(bench, &bench->sets[i]);
     while (count < MOST_RUNS && (count < LEAST_RUNS || total < ENOUGH_NS)) {
         int64_t begun = thread_ns();
-        run(bench, &bench->sets[(MODELS + count) % bench->set_count]);
+        run(bench, &bench->sets[(WARM_UP + count) % bench->set_count]);
         times[count] = thread_ns() - begun;
         total += times[count++];
     }
