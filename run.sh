@@ -25,7 +25,7 @@ show slimpipe simulate out/plan.json --text --svg out/timeline.svg --timeline ou
 show slimpipe plan --model llama-3.1-70b --cluster h100 --gpus 128 --seq-len 512K --batch-tokens 4M -o out/best.json
 show slimpipe simulate out/best.json --text --svg out/best.svg
 show slimpipe plan --model examples/tiny-llama.json --cluster host --pp 4 --vpp 2 --slices 8 --seq-len 2K \
-    --microbatches 2 --exchange optimal --vocabulary last -o out/tiny.json
+    --microbatches 2 --exchange optimal -o out/tiny.json
 show slimpipe validate out/tiny.json --svg out/compared.svg
 
 cat <<EOF
