@@ -39,8 +39,8 @@ static enum sp_status search(const struct plan_options *options, const struct pl
 
     if (status)
         return status;
-    search_print(options, ret_found, streamed ? stderr : stdout);
-    if (options->json && (status = search_write_json(options, ret_found, options->json, error)))
+    search_print(ret_found, streamed ? stderr : stdout);
+    if (options->json && (status = search_write_json(ret_found, options->json, error)))
         sp_search_finish(ret_found);
     return status;
 }

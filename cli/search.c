@@ -103,13 +103,12 @@ static void print_counts(const struct sp_search_result *result, FILE *stream)
 }
 
 /* What a faster plan would need first. */
-static void print_limit(const struct plan_options *options, const struct sp_found *best, FILE *stream)
+static void print_limit(const struct sp_found *best, FILE *stream)
 {
     int64_t cap = best->request.memory_cap_bytes, left = cap - best->peak_bytes;
     double gap = (double)best->time_ns / (double)best->bound_ns - 1;
     char recompute[64];
 
-    (void)options;
     if (cap && left < cap / 20)
         fprintf(stream, "memory binds: %s below the cap, with recompute %s and offload %.2f\n",
                 sp_format_bytes(left).text, recompute_text(&best->request, recompute, sizeof(recompute)),
@@ -122,7 +121,7 @@ static void print_limit(const struct plan_options *options, const struct sp_foun
                 cap ? sp_format_bytes(left).text : "any amount");
 }
 
-void search_print(const struct plan_options *options, const struct sp_search_result *result, FILE *stream)
+void search_print(const struct sp_search_result *result, FILE *stream)
 {
     fprintf(stream,
             "  #  schedule     tp  cp  pp  dp  vpp  mb   m    n  recompute          offld     time    MFU"
@@ -130,7 +129,7 @@ void search_print(const struct plan_options *options, const struct sp_search_res
     for (int i = 0; i < result->found_count; i++)
         print_row(i + 1, &result->found[i], stream);
     print_counts(result, stream);
-    print_limit(options, &result->found[0], stream);
+    print_limit(&result->found[0], stream);
     fputc('\n', stream);
 }
 
@@ -192,14 +191,13 @@ static void write_counts(struct sp_json_writer *writer, const struct sp_search_r
         sp_json_put_whole(writer, "nearest_overshoot_bytes", result->nearest_overshoot);
 }
 
-enum sp_status search_write_json(const struct plan_options *options, const struct sp_search_result *result,
-                                 const char *path, struct sp_error *error)
+enum sp_status search_write_json(const struct sp_search_result *result, const char *path,
+                                 struct sp_error *error)
 {
     struct sp_json_writer writer;
     struct sp_file file;
     enum sp_status status = sp_file_create(path, &file, error);
 
-    (void)options;
     if (status)
         return status;
     sp_json_writer_init(&writer, file.stream);

@@ -11,9 +11,9 @@
 enum sp_status search_run(const struct plan_options *options, const struct plan_inputs *inputs,
                           struct sp_search_result *ret_result, struct sp_error *error) SP_MUST_CHECK;
 /* The best plans, how many were considered and why the others were dropped. */
-void search_print(const struct plan_options *options, const struct sp_search_result *result, FILE *stream);
+void search_print(const struct sp_search_result *result, FILE *stream);
 /* plans[] best first, with configuration, and the counts. */
-enum sp_status search_write_json(const struct plan_options *options, const struct sp_search_result *result,
-                                 const char *path, struct sp_error *error) SP_MUST_CHECK;
+enum sp_status search_write_json(const struct sp_search_result *result, const char *path,
+                                 struct sp_error *error) SP_MUST_CHECK;
 
 #endif

@@ -166,7 +166,6 @@ int64_t sp_parameters_vocabulary(const struct sp_plan *plan, uint32_t device);
 bool sp_parameters_on_device(const struct sp_stage *stage, uint32_t device);
 /* In floating point, for sizes that may not fit: at least all parameters but the biases. */
 double sp_parameters_estimate(const struct sp_model *model);
-bool sp_vocabulary_is_spread(enum sp_vocabulary vocabulary);
 
 /* preset.c: the name that a file gives what is in it. */
 void sp_preset_name(const char *path, char name[64]);

@@ -67,12 +67,6 @@ bool sp_parameters_on_device(const struct sp_stage *stage, uint32_t device)
     return false;
 }
 
-bool sp_vocabulary_is_spread(enum sp_vocabulary vocabulary)
-{
-    return vocabulary == SP_VOCABULARY_SCATTER || vocabulary == SP_VOCABULARY_SHARD1 ||
-           vocabulary == SP_VOCABULARY_SHARD2;
-}
-
 /*
  * As the host backend holds them: the first stage has the input embedding whole, since no message brings its
  * rows; every device has its columns of the output matrix, or all of them where tokens are scattered.

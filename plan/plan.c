@@ -9,6 +9,12 @@ const char *const sp_vocabulary_names[] = {"last", "scatter", "shard1", "shard2"
 const char *const sp_precision_names[] = {"bf16", "float32", NULL};
 const char *const sp_kv_gradient_names[] = {"compact", "expanded", NULL};
 
+bool sp_vocabulary_is_spread(enum sp_vocabulary vocabulary)
+{
+    return vocabulary == SP_VOCABULARY_SCATTER || vocabulary == SP_VOCABULARY_SHARD1 ||
+           vocabulary == SP_VOCABULARY_SHARD2;
+}
+
 struct sp_plan *sp_plan_create(void)
 {
     struct sp_arena *arena = sp_arena_create();

@@ -60,12 +60,6 @@ struct pass_name sp_plan_pass_name(const struct plan_checker *checker, uint64_t 
     return name;
 }
 
-bool sp_plan_has_output_passes(const struct sp_plan *plan)
-{
-    return plan->vocabulary == SP_VOCABULARY_SCATTER || plan->vocabulary == SP_VOCABULARY_SHARD1 ||
-           plan->vocabulary == SP_VOCABULARY_SHARD2;
-}
-
 uint32_t sp_plan_path_previous(const struct plan_checker *checker, uint32_t microbatch, uint32_t stage)
 {
     if (checker->previous)

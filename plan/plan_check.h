@@ -71,8 +71,6 @@ struct pass_name {
 };
 struct pass_name sp_plan_pass_name(const struct plan_checker *checker, uint64_t index);
 
-/* The vocabulary has passes of its own: S and T on every device. */
-bool sp_plan_has_output_passes(const struct sp_plan *plan);
 /* Neighbours on a path, in constant time: a stage, PLAN_PATH_END or PLAN_OFF_PATH. */
 uint32_t sp_plan_path_previous(const struct plan_checker *checker, uint32_t microbatch, uint32_t stage);
 uint32_t sp_plan_path_next(const struct plan_checker *checker, uint32_t microbatch, uint32_t stage);

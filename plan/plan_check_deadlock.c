@@ -42,7 +42,7 @@ static uint64_t unmet_backward(const struct sweep *sweep, const struct sp_pass *
     if (stage < PLAN_PATH_END)
         return unmet_pass(
             sweep, sp_pass_table_find_backward(sweep->checker->table, stage, pass->microbatch, pass->slice));
-    if (!sp_plan_has_output_passes(plan))
+    if (!sp_vocabulary_is_spread(plan->vocabulary))
         return SWEEP_NO_EVENT;
     bool one_barrier = plan->vocabulary == SP_VOCABULARY_SHARD2;
     return unmet_outputs(sweep, one_barrier ? SP_PASS_S : SP_PASS_T, pass);
@@ -194,7 +194,7 @@ static enum sp_status create_sweep(struct plan_checker *checker, struct sweep *s
     const struct sp_plan *plan = checker->plan;
     struct sp_arena *arena = checker->scratch;
     uint32_t devices = plan->order.device_count;
-    bool outputs = sp_plan_has_output_passes(plan);
+    bool outputs = sp_vocabulary_is_spread(plan->vocabulary);
     *sweep = (struct sweep){.checker = checker, .has_gangs = plan->exchange_count > 0};
     sweep->units = outputs ? (uint64_t)plan->workload.microbatches * plan->slice_count : 0;
     uint64_t events = checker->pass_count + 2 * sweep->units;

@@ -60,7 +60,7 @@ static const char *unwanted(const struct plan_checker *checker, const struct sp_
     bool output = pass->kind == SP_PASS_S || pass->kind == SP_PASS_T;
     if (sp_plan_path_next(checker, pass->microbatch, pass->stage) == PLAN_OFF_PATH)
         return "the stage is not on the microbatch's path";
-    if (output && !sp_plan_has_output_passes(plan))
+    if (output && !sp_vocabulary_is_spread(plan->vocabulary))
         return "the output layer is inside the last stage (options.vocabulary)";
     if (output && sp_plan_path_next(checker, pass->microbatch, pass->stage) != PLAN_PATH_END)
         return "the output layer carries the number of the last stage";
@@ -133,7 +133,7 @@ static enum sp_status check_size(struct plan_checker *checker)
     uint64_t stages = plan->stage_count;
     if (plan->path_begin)
         stages = plan->path_begin[plan->workload.microbatches] / (uint64_t)plan->workload.microbatches;
-    if (sp_plan_has_output_passes(plan) && stages < plan->order.device_count)
+    if (sp_vocabulary_is_spread(plan->vocabulary) && stages < plan->order.device_count)
         stages = plan->order.device_count;
     uint64_t needed = stages * (uint64_t)plan->workload.microbatches * plan->slice_count;
     if (checker->pass_count + TABLE_SLACK >= needed / TABLE_FACTOR && checker->pass_count > 0)

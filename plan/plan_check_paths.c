@@ -41,7 +41,7 @@ static enum sp_status check_path_ends(struct plan_checker *checker, uint32_t mic
     if (plan->has_model && plan->path_stages[begin] != 0)
         return sp_plan_refuse(checker, place, "expected a path from stage 0, found one from stage %u",
                               plan->path_stages[begin]);
-    bool ends = plan->has_model || sp_plan_has_output_passes(plan);
+    bool ends = plan->has_model || sp_vocabulary_is_spread(plan->vocabulary);
     if (ends && plan->path_stages[end - 1] != plan->stage_count - 1)
         return sp_plan_refuse(checker, place, "expected a path to stage %u, found one to stage %u",
                               plan->stage_count - 1, plan->path_stages[end - 1]);

@@ -178,7 +178,7 @@ static enum sp_status check_output(struct plan_checker *checker, uint32_t device
 static enum sp_status check_outputs(struct plan_checker *checker)
 {
     const struct sp_plan *plan = checker->plan;
-    if (!sp_plan_has_output_passes(plan))
+    if (!sp_vocabulary_is_spread(plan->vocabulary))
         return SP_OK;
     for (uint32_t device = 0; device < plan->order.device_count; device++) {
         for (uint32_t microbatch = 0; microbatch < plan->workload.microbatches; microbatch++) {

@@ -130,12 +130,6 @@ static enum sp_status find_exchange(const struct composing *composing,
     return COMPOSE_FAIL(composing, "exchange '%s': expected one of %s", name, list);
 }
 
-static bool has_output_passes(enum sp_vocabulary vocabulary)
-{
-    return vocabulary == SP_VOCABULARY_SCATTER || vocabulary == SP_VOCABULARY_SHARD1 ||
-           vocabulary == SP_VOCABULARY_SHARD2;
-}
-
 static enum sp_status fill_paths(struct composing *composing)
 {
     struct sp_plan *plan = composing->plan;
@@ -157,7 +151,7 @@ static enum sp_status fill_order(struct composing *composing)
                                     composing->error)) ||
         (status = find_exchange(composing, &policy)))
         return status;
-    if (has_output_passes(plan->vocabulary) && (status = sp_vocabulary_place(plan, composing->error)))
+    if (sp_vocabulary_is_spread(plan->vocabulary) && (status = sp_vocabulary_place(plan, composing->error)))
         return status;
     if ((status = policy->fill(plan, composing->error)))
         return status;

@@ -20,16 +20,10 @@ static double stage_time(const struct sp_plan *plan, const struct sp_cost *cost,
     return sum;
 }
 
-static bool output_is_spread(const struct sp_plan *plan)
-{
-    return plan->vocabulary == SP_VOCABULARY_SCATTER || plan->vocabulary == SP_VOCABULARY_SHARD1 ||
-           plan->vocabulary == SP_VOCABULARY_SHARD2;
-}
-
 static double output_time(const struct sp_plan *plan, const struct sp_cost *cost)
 {
     double sum = 0;
-    for (uint32_t s = 0; s < plan->slice_count && output_is_spread(plan); s++)
+    for (uint32_t s = 0; s < plan->slice_count && sp_vocabulary_is_spread(plan->vocabulary); s++)
         for (int kind = SP_PASS_S; kind <= SP_PASS_T; kind++) {
             struct sp_pass pass = {
                 .stage = (uint16_t)(plan->stage_count - 1), .slice = (uint16_t)s, .kind = (uint8_t)kind};
@@ -58,8 +52,6 @@ static void add_stage(const struct sp_plan *plan, const struct sp_cost *cost, ui
     costs->kv += slices * unit.kv;
     costs->kv_gradient = largest(costs->kv_gradient, unit.kv_gradient);
     costs->messages = largest(costs->messages, 2 * unit.hop);
-    if (output_is_spread(plan) || stage + 1 == plan->stage_count)
-        costs->logits = largest(costs->logits, slices * unit.logits);
 }
 
 static void add_device(const struct sp_plan *plan, const struct sp_cost *cost, uint32_t device,
@@ -72,7 +64,7 @@ static void add_device(const struct sp_plan *plan, const struct sp_cost *cost, u
     /* The last stage's unit has the logits' size; a spread output layer holds its part everywhere. */
     struct sp_unit_bytes last;
     sp_cost_unit_bytes(cost, plan->stage_count - 1, 0, &last);
-    if (output_is_spread(plan))
+    if (sp_vocabulary_is_spread(plan->vocabulary) || plan->stages[plan->stage_count - 1].device == device)
         costs->logits = (int64_t)plan->slice_count * last.logits;
 }
 

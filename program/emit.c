@@ -25,10 +25,8 @@ static struct effect_draft part_of_draft(const struct effect_draft *whole, bool 
     return draft;
 }
 
-static struct sp_instruction compute(const struct lowering *l, enum sp_instruction_kind kind, uint64_t pass,
-                                     uint32_t device)
+static struct sp_instruction compute(enum sp_instruction_kind kind, uint64_t pass, uint32_t device)
 {
-    (void)l;
     return (struct sp_instruction){.kind = (uint8_t)kind,
                                    .stream = SP_STREAM_COMPUTE,
                                    .device = (uint16_t)device,
@@ -41,7 +39,7 @@ static struct sp_instruction compute(const struct lowering *l, enum sp_instructi
 static void emit_whole(struct lowering *l, uint64_t index, uint32_t device)
 {
     struct effect_draft draft = {.count = {0}};
-    struct sp_instruction instruction = compute(l, SP_INSTRUCTION_PASS, index, device);
+    struct sp_instruction instruction = compute(SP_INSTRUCTION_PASS, index, device);
     sp_draft_pass(l, index, &draft);
     instruction.duration_ns = sp_cost_pass_ns(l->cost, &l->plan->order.passes[index]);
     instruction.memory = sp_lowering_effect(l, &draft);
@@ -51,7 +49,7 @@ static void emit_whole(struct lowering *l, uint64_t index, uint32_t device)
 static void emit_joined(struct lowering *l, uint64_t index, uint32_t device)
 {
     struct effect_draft draft = {.count = {0}}, second = {.count = {0}};
-    struct sp_instruction instruction = compute(l, SP_INSTRUCTION_JOINED, index, device);
+    struct sp_instruction instruction = compute(SP_INSTRUCTION_JOINED, index, device);
     sp_draft_pass(l, index, &draft);
     sp_draft_pass(l, index + 1, &second);
     merge_draft(&draft, &second);
@@ -71,7 +69,7 @@ static void emit_guest(struct lowering *l, uint32_t part_number, uint32_t layer,
     struct sp_exchange_bytes bytes;
     uint64_t requester = sp_pass_table_find(l->table, part->pass.kind, part->pass.stage,
                                             part->pass.microbatch, part->pass.slice);
-    struct sp_instruction guest = compute(l, SP_INSTRUCTION_GUEST, requester, device);
+    struct sp_instruction guest = compute(SP_INSTRUCTION_GUEST, requester, device);
     sp_cost_exchange_bytes(l->cost, &part->pass, tokens, &bytes);
     int64_t held = bytes.early + bytes.urgent + bytes.result;
     sp_draft_add(&draft, DRAFT_START, SP_MEMORY_EXCHANGE, held);
@@ -170,7 +168,7 @@ static void emit_layers(struct lowering *l, uint64_t index, uint32_t device)
         bool last = k + 1 == layers;
         struct effect_draft before = part_of_draft(&whole, k == 0, false);
         struct effect_draft after = part_of_draft(&whole, false, last);
-        struct sp_instruction instruction = compute(l, SP_INSTRUCTION_BEFORE, index, device);
+        struct sp_instruction instruction = compute(SP_INSTRUCTION_BEFORE, index, device);
         instruction.layer = (uint16_t)k;
         instruction.duration_ns = cost.before_ns;
         instruction.memory = sp_lowering_effect(l, &before);
@@ -225,7 +223,7 @@ static void emit_pass(struct lowering *l, uint64_t index, uint32_t device)
 static void emit_step(struct lowering *l, uint32_t device)
 {
     int64_t duration = sp_cost_step_ns(l->cost, device);
-    struct sp_instruction step = compute(l, SP_INSTRUCTION_STEP, SP_NO_INDEX, device);
+    struct sp_instruction step = compute(SP_INSTRUCTION_STEP, SP_NO_INDEX, device);
     step.duration_ns = duration;
     if (duration > 0)
         sp_lowering_emit(l, &step);

@@ -68,7 +68,7 @@ static enum sp_status check(const struct sp_program *program, struct sp_error *e
         return sp_error_set(
             error, SP_UNSUPPORTED,
             "backend host: vocabulary is shard2; it runs last, tiled, scatter and shard1, for now");
-    if (sp_host_is_spread(plan) && plan->model.tied_embeddings)
+    if (sp_vocabulary_is_spread(plan->vocabulary) && plan->model.tied_embeddings)
         return sp_error_set(
             error, SP_UNSUPPORTED,
             "backend host: vocabulary is %s and embeddings are tied; it runs last and tiled with "

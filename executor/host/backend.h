@@ -142,7 +142,6 @@ void sp_host_output_backward(struct host_state *s, struct host_pass *p, const st
                              int count);
 
 /* backend_spread.c: the output layer on all devices. */
-bool sp_host_is_spread(const struct sp_plan *plan);
 struct host_group sp_host_spread_head(const struct host_state *s);
 enum sp_status sp_host_spread_keep(struct host_state *s, const struct host_pass *p,
                                    struct sp_error *error) SP_MUST_CHECK;

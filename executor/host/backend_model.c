@@ -142,7 +142,7 @@ static enum sp_status add_ends(struct host_state *s, struct sp_error *error)
     }
     if (status == SP_OK && first)
         status = add_matrix(s, HOST_EMBEDDING, 0, s->model->vocab, &s->embedding, error);
-    if (status == SP_OK && sp_host_is_spread(plan)) {
+    if (status == SP_OK && sp_vocabulary_is_spread(plan->vocabulary)) {
         status = add_group(s, sp_host_spread_head(s), error);
         s->head = &s->groups[s->group_count - 1];
         return status;

@@ -45,7 +45,7 @@ enum sp_status sp_host_output_forward(struct host_state *s, struct host_pass *p,
     struct sp_host_output output = output_of(s, p);
     memcpy(final_input(s, p), p->flow, (size_t)hidden * sizeof(float));
     normalise(s, p);
-    if (sp_host_is_spread(s->plan))
+    if (sp_vocabulary_is_spread(s->plan->vocabulary))
         return SP_OK;
     if (tiled) {
         sp_host_output_tiled_forward(&output, tile_columns(s), p->unit->logits, s->lse, lse, s->target);
@@ -65,7 +65,7 @@ void sp_host_output_backward(struct host_state *s, struct host_pass *p, const st
     struct sp_host_output output = output_of(s, p);
     const float *lse = final_input(s, p) + p->rows * s->model->hidden;
     normalise(s, p);
-    if (sp_host_is_spread(s->plan)) {
+    if (sp_vocabulary_is_spread(s->plan->vocabulary)) {
         sp_host_spread_sum(s, p, inputs, count);
     } else if (s->plan->vocabulary == SP_VOCABULARY_TILED) {
         sp_host_output_tiled_backward(&output, tile_columns(s), lse, s->scale, p->unit->logits, p->flow,

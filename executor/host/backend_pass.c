@@ -95,7 +95,7 @@ static bool begin_forward(struct host_state *s, struct host_pass *p, const struc
 {
     return take(s, SP_MEMORY_KV_CACHE, bytes->kv, &p->unit->kv, error) &&
            take(s, SP_MEMORY_ACTIVATIONS, bytes->activations, &p->unit->saved, error) &&
-           (!output_here(s, p->pass) || sp_host_is_spread(s->plan) ||
+           (!output_here(s, p->pass) || sp_vocabulary_is_spread(s->plan->vocabulary) ||
             take(s, SP_MEMORY_LOGITS, bytes->logits, &p->unit->logits, error));
 }
 
@@ -175,7 +175,7 @@ enum sp_status sp_host_pass_end(struct host_state *s, struct host_pass *p, struc
         if (tiled)
             drop(s, &p->unit->logits);
         status = hand_on(s, p, error);
-        if (status == SP_OK && output_here(s, p->pass) && sp_host_is_spread(s->plan))
+        if (status == SP_OK && output_here(s, p->pass) && sp_vocabulary_is_spread(s->plan->vocabulary))
             status = sp_host_spread_keep(s, p, error);
         break;
     case SP_PASS_B:
@@ -187,7 +187,7 @@ enum sp_status sp_host_pass_end(struct host_state *s, struct host_pass *p, struc
         drop(s, &p->unit->kv);
         drop(s, &p->unit->logits);
         status = hand_on(s, p, error);
-        if (output_here(s, p->pass) && sp_host_is_spread(s->plan))
+        if (output_here(s, p->pass) && sp_vocabulary_is_spread(s->plan->vocabulary))
             sp_host_spread_drop(s, p);
         break;
     case SP_PASS_W:

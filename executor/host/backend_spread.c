@@ -22,11 +22,6 @@ static bool is_scatter(const struct host_state *s)
     return s->plan->vocabulary == SP_VOCABULARY_SCATTER;
 }
 
-bool sp_host_is_spread(const struct sp_plan *plan)
-{
-    return plan->vocabulary != SP_VOCABULARY_LAST && plan->vocabulary != SP_VOCABULARY_TILED;
-}
-
 /* Whether the last stage's forward of the pass's slice is this device's. */
 static bool is_hub(const struct host_state *s, const struct sp_pass *pass)
 {

@@ -38,7 +38,7 @@ static int holders_of(const struct host_state *s, const struct host_group *group
                 return add_holders(plan, i, list, 0);
         return 0;
     }
-    if (group->kind == HOST_HEAD && sp_host_is_spread(plan)) {
+    if (group->kind == HOST_HEAD && sp_vocabulary_is_spread(plan->vocabulary)) {
         /* Whole where tokens are scattered; else everybody has columns of its own. */
         while (plan->vocabulary == SP_VOCABULARY_SCATTER && (uint32_t)count < plan->order.device_count) {
             list[count] = (uint32_t)count;

@@ -79,6 +79,8 @@ enum sp_vocabulary {
     SP_VOCABULARY_SHARD2,
     SP_VOCABULARY_TILED
 };
+/* Whether every device has a part of the output layer, and runs S and T passes for it: scatter and shards. */
+bool sp_vocabulary_is_spread(enum sp_vocabulary vocabulary);
 /*
  * How the KV gradient of past slices is held. Compact: KV heads' width, accumulated in place. Expanded: the
  * SlimPipe authors' form: all query heads' width, an old and a new copy while a slice runs.
